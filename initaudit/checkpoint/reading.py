@@ -1,0 +1,71 @@
+"""Reading a shard's data in pieces: `pread` into one buffer that is used again and again.
+
+A file that is mapped and then cut kills the process (SIGBUS); a read that comes back short is an error that can be
+said. So nothing is mapped, and the file's stamp is compared when the reading ends.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initaudit.checkpoint.values import Shard, Stamp
+from initaudit.errors import CheckpointError
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """An open shard. What `read` returns is overwritten by the next call."""
+
+    shard: Shard
+    descriptor: int
+    buffer: NDArray[np.uint8]
+
+    @classmethod
+    @contextmanager
+    def opened(cls, shard: Shard, piece_bytes: int) -> Iterator[Self]:
+        """A reader of pieces of up to ``piece_bytes``, closed at the end.
+
+        Raises:
+            CheckpointError: the file cannot be opened, or is not the one whose header was read; also at the end, if
+                it was changed while it was read.
+
+        """
+        try:
+            descriptor = os.open(shard.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except OSError as error:
+            raise CheckpointError(shard.path, (error.strerror or str(error)).lower()) from error
+        try:
+            _require_unchanged(shard, descriptor)
+            yield cls(shard, descriptor, np.empty(piece_bytes, np.uint8))
+            _require_unchanged(shard, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def read(self, begin: int, end: int) -> NDArray[np.uint8]:
+        """The bytes ``[begin, end)`` of the file.
+
+        Raises:
+            CheckpointError: the file ends before, or cannot be read.
+
+        """
+        piece = self.buffer[: end - begin]
+        filled = 0
+        while filled < len(piece):
+            try:
+                got = os.preadv(self.descriptor, [piece[filled:].data], begin + filled)
+            except OSError as error:
+                raise CheckpointError(self.shard.path, (error.strerror or str(error)).lower()) from error
+            if got == 0:
+                raise CheckpointError(self.shard.path, f"shrank while it was read: nothing at byte {begin + filled:,}")
+            filled += got
+        return piece
+
+
+def _require_unchanged(shard: Shard, descriptor: int) -> None:
+    if Stamp.of(os.fstat(descriptor)) != shard.stamp:
+        raise CheckpointError(shard.path, "was changed while it was audited: check it again once it is written")

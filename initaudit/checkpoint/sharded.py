@@ -1,0 +1,82 @@
+"""A checkpoint in shards: an index that maps each tensor to its file, held against the files both ways."""
+
+import json
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from initaudit.checkpoint.header import read_shard
+from initaudit.checkpoint.values import Shard
+from initaudit.errors import CheckpointError
+
+INDEX_SUFFIX = ".index.json"
+MAX_INDEX_BYTES = 100_000_000  # as for a header: 100,000 names of 1,000 characters
+
+
+def read_index(path: Path) -> tuple[tuple[Shard, ...], tuple[str, ...]]:
+    """The shards that an index names, in the order of their names, and notes about what does no harm.
+
+    Raises:
+        CheckpointError: the index is not one, a shard is missing or unreadable, or index and shards disagree.
+
+    """
+    index = _load(path)
+    weight_map = index.get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
+        raise CheckpointError(path, "has no weight_map from tensor names to file names")
+    if not weight_map:
+        raise CheckpointError(path, "its weight_map is empty")
+    shards = []
+    owner: dict[str, str] = {}
+    for file in sorted(set(weight_map.values())):
+        shard = read_shard(_shard_path(path, file))
+        for entry in shard.entries:
+            if entry.name in owner:
+                raise CheckpointError(path, f"tensor {entry.name!r} is in two shards, {owner[entry.name]} and {file}")
+            if entry.name not in weight_map:
+                raise CheckpointError(path, f"shard {file} holds tensor {entry.name!r}, which the weight_map lacks")
+            owner[entry.name] = file
+        shards.append(shard)
+    for name, file in weight_map.items():
+        if owner.get(name) != file:
+            found = f"is in {owner[name]}" if name in owner else "is in no shard"
+            raise CheckpointError(path, f"the weight_map places tensor {name!r} in {file}, but it {found}")
+    return tuple(shards), _size_notes(index, shards)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """The parsed index, at most `MAX_INDEX_BYTES` long."""
+    try:
+        if path.stat().st_size > MAX_INDEX_BYTES:
+            raise CheckpointError(path, f"is longer than {MAX_INDEX_BYTES:,} bytes, no index of a checkpoint")
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(path, (error.strerror or str(error)).lower()) from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(path, f"is not JSON ({error})") from error
+    if not isinstance(index, dict):
+        raise CheckpointError(path, "is not a JSON object")
+    return index
+
+
+def _shard_path(index: Path, name: str) -> Path:
+    """The file that an index names, if the name stays inside the index's folder.
+
+    Names are read by Windows' rules on every system, since those know all the ways out: drives, UNC shares, both
+    slashes. A link that is itself inside the folder may lead anywhere, as those of hub caches do.
+    """
+    parts = PureWindowsPath(name)
+    if not name or parts.drive or parts.root or ".." in parts.parts:
+        raise CheckpointError(index, f"names the shard {name!r}: must be a path inside the folder, without '..'")
+    if parts.suffix != ".safetensors":
+        raise CheckpointError(index, f"names the shard {name!r}, which is not a .safetensors file")
+    return index.parent.joinpath(*parts.parts)
+
+
+def _size_notes(index: dict[str, Any], shards: list[Shard]) -> tuple[str, ...]:
+    """A note where `metadata.total_size` is not the size of the tensors; writers are known to get it wrong."""
+    metadata = index.get("metadata")
+    stated = metadata.get("total_size") if isinstance(metadata, dict) else None
+    actual = sum(entry.end - entry.begin for shard in shards for entry in shard.entries)
+    if isinstance(stated, int | float) and stated != actual:
+        return (f"the index says total_size {stated:,}, the tensors have {actual:,} bytes",)
+    return ()
