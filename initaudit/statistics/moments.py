@@ -1,0 +1,56 @@
+"""Central moments of pieces, and how they merge.
+
+Sources: Chan, Golub & LeVeque 1979 for the mean and the variance, Pébay 2008 for the third and fourth moment.
+"""
+
+import numpy as np
+
+from initaudit.statistics.dtypes import Floats
+from initaudit.statistics.values import Moments
+
+
+def moments_of(values: Floats) -> Moments:
+    """The moments of a piece of finite values, one-dimensional.
+
+    Sums run over the distance from a rough mean in the piece's own precision, which in float32 and pieces of up to
+    2^17 elements is exact to 1e-8 of the deviation; raw power sums would lose norm scales (1 ± 1e-3) altogether.
+    """
+    count = values.size
+    if count == 0:
+        return Moments()
+    pivot = values.mean()
+    apart = values - pivot
+    squares = apart * apart
+    # The sums about the pivot, which is not quite the mean ...
+    s1, s2 = float(apart.sum()), float(np.dot(apart, apart))
+    s3, s4 = float(np.dot(squares, apart)), float(np.dot(squares, squares))
+    # ... and about the mean, which lies `shift` beside it.
+    shift = s1 / count
+    return Moments(
+        count,
+        float(pivot) + shift,
+        s2 - count * shift**2,
+        s3 - 3 * shift * s2 + 2 * count * shift**3,
+        s4 - 4 * shift * s3 + 6 * shift**2 * s2 - 3 * count * shift**4,
+    )
+
+
+def merge(a: Moments, b: Moments) -> Moments:
+    """The moments of two sets of values together."""
+    if not a.count or not b.count:
+        return a if a.count else b
+    n = a.count + b.count
+    delta = b.mean - a.mean
+    r = delta / n
+    ab = a.count * b.count
+    return Moments(
+        n,
+        a.mean + r * b.count,
+        a.m2 + b.m2 + delta * r * ab,
+        a.m3 + b.m3 + delta * r**2 * ab * (a.count - b.count) + 3 * r * (a.count * b.m2 - b.count * a.m2),
+        a.m4
+        + b.m4
+        + delta * r**3 * ab * (a.count**2 - ab + b.count**2)
+        + 6 * r**2 * (a.count**2 * b.m2 + b.count**2 * a.m2)
+        + 4 * r * (a.count * b.m3 - b.count * a.m3),
+    )

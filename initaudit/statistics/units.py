@@ -1,0 +1,138 @@
+"""Units that are dead or equal: what one pass keeps of each row and column of a tensor.
+
+While a tensor is read, each row and each column has two linear keys (its products with two fixed random vectors) and
+a count of zeros. Equal units have equal keys; unequal ones agree in both with a probability of about 1e-12 a pair,
+and only where some agree is the tensor read once more, for exact hashes. When the tensor ends, the vectors are folded
+into one small `Units` an axis.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initaudit.statistics.dtypes import Floats
+from initaudit.statistics.grid import PIECE_ELEMENTS, Grid, Piece, fixed_odds, fixed_weights
+from initaudit.statistics.values import Units
+
+MAX_UNITS = 1 << 21
+"""More rows or columns than this are not told apart: their vectors would fill 50 MB."""
+
+KEY_TOLERANCE = 2.0**-19
+"""How far apart keys of equal units may be, as a part of the keys' root mean square.
+
+A float32 product of up to 2^17 terms is exact to about 2^-22 of it, in whatever order it is summed.
+"""
+
+EXAMPLES = 8
+"""How many indices of dead or equal units are kept to be shown."""
+
+Hashes = NDArray[np.uint64]
+Reread = Callable[[], Iterable[tuple[Piece, NDArray[Any]]]]
+"""Reads the tensor again: its pieces with their raw words, as unsigned integers."""
+
+
+class UnitSums:
+    """What is known so far of a tensor's rows and columns: `add` each piece, then `fold`."""
+
+    def __init__(self, grid: Grid) -> None:
+        rows, columns = grid.slices * grid.rows, grid.slices * grid.columns
+        self._grid = grid
+        self._kept = bool(grid.unit_axes) and min(rows, columns) > 0 and max(rows, columns) <= MAX_UNITS
+        if self._kept:
+            self._row_keys, self._row_zeros = np.zeros((rows, 2)), np.zeros(rows, np.int64)
+            self._column_keys, self._column_zeros = np.zeros((columns, 2)), np.zeros(columns, np.int64)
+
+    def add(self, piece: Piece, values: Floats) -> None:
+        """Take in the values of a piece, one-dimensional and finite."""
+        if not self._kept:
+            return
+        matrix = values.reshape(piece.rows, piece.columns)
+        rows, columns, down = _spans(self._grid, piece)
+        weights = fixed_weights(values.dtype)
+        self._row_keys[rows] += matrix @ weights[: piece.columns]
+        self._column_keys[columns] += matrix.T @ weights[down]
+        empty = matrix == 0
+        if empty.any():
+            self._row_zeros[rows] += np.count_nonzero(empty, axis=1)
+            self._column_zeros[columns] += np.count_nonzero(empty, axis=0)
+
+    def fold(self, reread: Reread) -> dict[int, Units]:
+        """What the units along each axis look like; empty for vectors and where units are too many to be kept."""
+        if not self._kept:
+            return {}
+        folded = {}
+        hashes: tuple[Hashes, Hashes] | None = None
+        for axis in self._grid.unit_axes:
+            zeros = self._grid.gather(axis, self._row_zeros, self._column_zeros)
+            size = math.prod(self._grid.shape) // len(zeros)
+            alive = np.flatnonzero(zeros < size)
+            classes: list[NDArray[np.intp]] = []
+            if _some_agree(self._grid.gather(axis, self._row_keys, self._column_keys)[alive]):
+                hashes = hashes or _hash(self._grid, reread())
+                classes = _equals(self._grid.gather(axis, *hashes)[alive], alive)
+            folded[axis] = _summary(zeros, size, classes)
+        return folded
+
+
+def _spans(grid: Grid, piece: Piece) -> tuple[slice, slice, slice]:
+    """A piece's place in the vectors of all rows and all columns, and the weights of its rows."""
+    start = piece.row // grid.rows * grid.columns + piece.column
+    down = piece.row % PIECE_ELEMENTS
+    return (
+        slice(piece.row, piece.row + piece.rows),
+        slice(start, start + piece.columns),
+        slice(down, down + piece.rows),
+    )
+
+
+def _some_agree(keys: NDArray[np.float64]) -> bool:
+    """Whether any two units agree in both keys within rounding."""
+    if len(keys) < 2:
+        return False
+    tolerance = KEY_TOLERANCE * np.sqrt(np.mean(keys * keys, axis=0))
+    gaps = np.abs(np.diff(keys[np.argsort(keys[:, 0], kind="stable")], axis=0))
+    return bool(np.any(np.all(gaps <= tolerance, axis=1)))
+
+
+def _hash(grid: Grid, pieces: Iterable[tuple[Piece, NDArray[Any]]]) -> tuple[Hashes, Hashes]:
+    """Exact hashes of all rows and all columns: Σ word · odd random number, mod 2^64; these add up over pieces."""
+    rows = np.zeros(grid.slices * grid.rows, np.uint64)
+    columns = np.zeros(grid.slices * grid.columns, np.uint64)
+    odds = fixed_odds()
+    for piece, words in pieces:
+        matrix = words.reshape(piece.rows, piece.columns).astype(np.uint64)
+        row_span, column_span, down = _spans(grid, piece)
+        # Pieces of one long row share the multipliers of their columns, so each is told apart by its place.
+        place = odds[piece.column // PIECE_ELEMENTS]
+        rows[row_span] += (matrix * odds[: piece.columns]).sum(axis=1, dtype=np.uint64) * place
+        columns[column_span] += (matrix.T * odds[down]).sum(axis=1, dtype=np.uint64)
+    return rows, columns
+
+
+def _equals(hashes: Hashes, indices: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """The classes of two and more units that share a hash, largest first, as indices."""
+    order = np.argsort(hashes, kind="stable")
+    borders = np.flatnonzero(np.diff(hashes[order])) + 1
+    classes = [indices[members] for members in np.split(order, borders) if len(members) > 1]
+    return sorted(classes, key=lambda members: (-len(members), members[0]))
+
+
+def _summary(zeros: NDArray[np.int64], size: int, classes: list[NDArray[np.intp]]) -> Units:
+    filled = size - zeros
+    dead = np.flatnonzero(filled == 0)
+    density = float(filled.mean()) / size if size else 0.0
+    return Units(
+        count=len(zeros),
+        size=size,
+        dead=len(dead),
+        dead_at=tuple(int(i) for i in dead[:EXAMPLES]),
+        equal=sum(len(members) for members in classes),
+        classes=len(classes),
+        equal_at=tuple(int(i) for i in classes[0][:EXAMPLES]) if classes else (),
+        fewest=int(filled.min()),
+        most=int(filled.max()),
+        occupancy=float(filled.var()) / (size * density * (1 - density)) if 0 < density < 1 else None,
+    )

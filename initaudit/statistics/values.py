@@ -1,0 +1,101 @@
+"""The fixed-size summary that one pass over a tensor leaves behind."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Count, mean and central sums ``mN = Σ (x - mean)^N`` of finite values, in float64."""
+
+    count: int = 0
+    mean: float = 0.0
+    m2: float = 0.0
+    m3: float = 0.0
+    m4: float = 0.0
+
+    @property
+    def std(self) -> float:
+        """The population standard deviation, 0 without values."""
+        return math.sqrt(max(self.m2, 0.0) / self.count) if self.count else 0.0
+
+    @property
+    def rms(self) -> float:
+        """The root mean square, which is the standard deviation about zero."""
+        return math.hypot(self.std, self.mean)
+
+    @property
+    def kurtosis(self) -> float | None:
+        """The raw kurtosis N·m4/m2² (3 for a normal, 1.8 for a uniform); None where the variance is zero."""
+        spread = self.m2 * self.m2
+        return self.count * self.m4 / spread if spread > 0 and math.isfinite(spread) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What symmetry and dead units look like along one axis of a tensor.
+
+    A unit is everything at one index of the axis (a row, a filter, a column); in a stack of matrices it is one row or
+    one column of one matrix.
+    """
+
+    count: int
+    """The number of units."""
+    size: int
+    """The number of elements of one unit."""
+    dead: int = 0
+    """How many units are zero throughout."""
+    dead_at: tuple[int, ...] = ()
+    """The first few indices of dead units."""
+    equal: int = 0
+    """How many units share all their values, bit for bit, with another unit; dead ones are left out."""
+    classes: int = 0
+    """Into how many classes of equals those units fall."""
+    equal_at: tuple[int, ...] = ()
+    """The first few indices of the largest class of equals."""
+    fewest: int = 0
+    """The smallest number of nonzero elements of a unit."""
+    most: int = 0
+    """The largest number of nonzero elements of a unit."""
+    occupancy: float | None = None
+    """Variance of the units' nonzero counts over the binomial variance of zeros thrown at random; None without both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Everything that is kept of a tensor's values.
+
+    ``moments``, ``minimum`` and ``maximum`` are those of the finite values; ``units`` maps an axis of the tensor's
+    shape to what its units look like and is empty for scalars and vectors.
+    """
+
+    count: int
+    moments: Moments
+    minimum: float
+    maximum: float
+    zeros: int = 0
+    nan: int = 0
+    positive_infinite: int = 0
+    negative_infinite: int = 0
+    units: Mapping[int, Units] = field(default_factory=dict)
+
+    @property
+    def nonfinite(self) -> int:
+        """The number of NaNs and infinities."""
+        return self.nan + self.positive_infinite + self.negative_infinite
+
+    @property
+    def mean(self) -> float:
+        """The mean of the finite values."""
+        return self.moments.mean
+
+    @property
+    def std(self) -> float:
+        """The population standard deviation of the finite values."""
+        return self.moments.std
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all elements are one and the same finite value."""
+        return self.count > 0 and self.nonfinite == 0 and self.minimum == self.maximum
