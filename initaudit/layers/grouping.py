@@ -1,0 +1,177 @@
+"""Layers from the names of tensors: who owns a tensor, what it is called there, and who its siblings are."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from initaudit.checkpoint.values import Entry
+
+from . import names
+
+Path = tuple[str, ...]
+
+_PLACE = 4  # names that tell a place in a block
+_LONGEST_INDEX = 6  # digits
+_DEEPEST = 16  # enclosing modules that are looked at: names come from files, and files may be hostile
+_FLOATING = ("F", "BF", "C")  # as safetensors begins them: F32, F8_E4M3, BF16, C64
+
+# A name within a layer is a stem and one of these: ``q_bias`` and ``q_weight``, ``b1`` and ``w1`` go together.
+_ENDINGS = ("weight", "weights", "kernel", "bias", "biases", "scale", "gamma", "beta")
+_BEGINNINGS = ("weight", "bias")
+_STEMLESS = frozenset({
+    "w", "b", "g", "W", "running_mean", "running_var", "num_batches_tracked", "moving_mean", "moving_variance",
+    "mean", "var", "shift", "gain", "embedding", "embeddings", "recurrent_kernel", "weight_g", "weight_u", "weight_v",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One tensor as a member of its layer; ``leaf`` is its name there, whatever parametrisation wraps it."""
+
+    entry: Entry
+    leaf: str
+    meaning: names.Meaning
+
+    @property
+    def name(self) -> str:
+        """The tensor's full name."""
+        return self.entry.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The tensor's shape."""
+        return self.entry.shape
+
+    @property
+    def core(self) -> tuple[int, ...]:
+        """The shape without its dimensions of 1: that of a vector that broadcasts has one dimension."""
+        return tuple(size for size in self.entry.shape if size != 1)
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether the values are floating-point numbers."""
+        return self.entry.dtype.startswith(_FLOATING)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Tensors that work together: those of one module, or of one stem (``in_proj``) within a module.
+
+    ``path`` are the names from the outermost module to the layer's own, and ``words`` are those of its own name.
+    """
+
+    owner: str
+    stem: str
+    path: Path
+    words: tuple[str, ...]
+    members: list[Member] = field(default_factory=list)
+    shapes: dict[names.Meaning, list[tuple[int, ...]]] = field(default_factory=dict)
+
+    def add(self, member: Member) -> None:
+        """Take a member in."""
+        self.members.append(member)
+        self.shapes.setdefault(member.meaning, []).append(member.shape)
+
+    def has(self, *meanings: names.Meaning) -> bool:
+        """Whether a member's leaf means one of these."""
+        return any(meaning in self.shapes for meaning in meanings)
+
+    def first(self, *meanings: names.Meaning) -> tuple[int, ...] | None:
+        """The shape of the first member whose leaf means the first of these that occurs."""
+        return next((self.shapes[meaning][0] for meaning in meanings if meaning in self.shapes), None)
+
+    @property
+    def meaning(self) -> names.Meaning:
+        """What the layer's own name means."""
+        return names.module(self.words)
+
+    @property
+    def surname(self) -> names.Meaning:
+        """What the layer's own name means or, where it means nothing, as a key does, the name around it."""
+        if self.meaning != "nothing":
+            return self.meaning
+        named = (names.words(segment) for segment in reversed(self.path) if not is_transparent(segment))
+        next(named, None)
+        return names.module(next(named, ()))
+
+    @property
+    def place(self) -> Path:
+        """Where the layer is, the same in every block: the innermost names, without numbers."""
+        return tuple(segment[: names.LONGEST].rstrip("0123456789") for segment in self.path[-_PLACE:])
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether a module around is one of a numbered list, such as a block."""
+        return any(segment.isdecimal() for segment in self.path)
+
+    @property
+    def index(self) -> int | None:
+        """The layer's place in a numbered sequence, if it is in one."""
+        last = self.path[-1] if self.path else ""
+        return int(last) if last.isdecimal() and len(last) <= _LONGEST_INDEX else None
+
+
+def group(entries: Iterable[Entry]) -> list[Layer]:
+    """The layers that these tensors make up."""
+    layers: dict[tuple[str, str], Layer] = {}
+    for entry in entries:
+        owner, path, leaf = _split(entry.name)
+        if "parametrizations" in path:
+            owner, path, leaf = _unwrap(owner, path, leaf)
+        elif leaf == "weight_orig" or (leaf == "weight_v" and len(entry.shape) > 1):
+            leaf = "weight"
+        stem = _stem(leaf)
+        layer = layers.get((owner, stem))
+        if layer is None:
+            inner = (*path, stem) if stem else path
+            layer = layers[owner, stem] = Layer(owner, stem, inner, _own_words(inner))
+        layer.add(Member(entry, leaf, _meaning(leaf, path)))
+    return list(layers.values())
+
+
+def _split(name: str) -> tuple[str, Path, str]:
+    """The owner, the path to it and the leaf: torch joins by dots, Flax and Keras by slashes, Keras ends in ``:0``."""
+    mark = "/" if "/" in name else "."
+    owner, _, leaf = name.rpartition(mark)
+    path = tuple(owner.rsplit(mark, _DEEPEST)[-_DEEPEST:]) if owner else ()
+    return owner, path, leaf.partition(":")[0]
+
+
+def _unwrap(owner: str, path: Path, leaf: str) -> tuple[str, Path, str]:
+    """The owner, the path and the leaf without torch's parametrisation; its parts are called as weight norm's were."""
+    at = path.index("parametrizations")
+    inner = path[at + 1] if at + 1 < len(path) else "weight"
+    part = inner if leaf in names.PARAMETRISED else f"{inner}_{'g' if leaf == 'original0' else 'u'}"
+    return owner.partition("parametrizations")[0].rstrip("./"), path[:at], part
+
+
+def _stem(leaf: str) -> str:
+    """What siblings' leaves have in common: nothing for ``weight`` and ``bias``, ``q`` for ``q_weight``."""
+    leaf = leaf[-names.LONGEST :]
+    if leaf in _STEMLESS:
+        return ""
+    for ending in _ENDINGS:
+        if leaf.endswith(ending):
+            return leaf.removesuffix(ending).rstrip("_")
+    for beginning in _BEGINNINGS:
+        if leaf.startswith(beginning):
+            return leaf.removeprefix(beginning).lstrip("_")
+    return leaf[1:] if leaf[:1] in ("w", "W", "b") and leaf[1:].isdigit() else leaf
+
+
+def _meaning(leaf: str, path: Path) -> names.Meaning:
+    """What a leaf means; one that says nothing (``0``, ``default``) goes by the name of the list that holds it."""
+    meaning = names.leaf(leaf)
+    if meaning == "nothing" and path and is_transparent(leaf):
+        return names.leaf(path[-1])
+    return meaning
+
+
+def is_transparent(segment: str) -> bool:
+    """Whether a name is a number or a wrapper's, so that the name around it counts."""
+    own = names.words(segment)
+    return not own or own in names.TRANSPARENT
+
+
+def _own_words(path: Sequence[str]) -> tuple[str, ...]:
+    """The words of the innermost name that says something."""
+    return names.words(next((segment for segment in reversed(path) if not is_transparent(segment)), ""))

@@ -1,0 +1,197 @@
+"""The role of every tensor: its name proposes; siblings, rank and values decide."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from initaudit.statistics.values import Statistics
+
+from .grouping import Layer, Member, Path
+from .names import Meaning
+from .neighbours import Widths
+from .values import Role
+
+_FROM_NAMES: Mapping[Meaning, Role] = {
+    "running_stat": "running_stat",
+    "rnn_weight": "rnn_weight",
+    "rnn_bias": "rnn_bias",
+    "position": "positional",
+    "token": "token",
+    "buffer": "buffer",
+    "part": "other_param",
+    "gate": "other_param",
+    "state": "other_param",
+    "adapter": "other_param",
+}
+"""What a leaf's name settles, since no shape could."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A role and what settled it."""
+
+    role: Role
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Everything that roles are judged by, besides the layer itself."""
+
+    statistics: Mapping[str, Statistics]
+    widths: Widths
+    vocabularies: frozenset[int]
+    branches: frozenset[Path]
+    """The modules that hold others."""
+
+    def judge(self, layer: Layer) -> list[Verdict]:
+        """The roles of a layer's members, in their order."""
+        norm = self._norm(layer)
+        return [self._role(member, layer, norm) for member in layer.members]
+
+    def _role(self, member: Member, layer: Layer, norm: Verdict | None) -> Verdict:
+        """The role of one member; ``norm`` says why its layer is a norm, if it is one."""
+        meaning = member.meaning
+        if not member.is_floating:
+            return Verdict("running_stat" if meaning == "running_stat" else "buffer", "dtype")
+        if meaning in _FROM_NAMES:
+            return Verdict(_FROM_NAMES[meaning], "leaf name")
+        match meaning:
+            case "weight" | "projection" | "scale":
+                return norm or self._multiplier(member, layer)
+            case "bias" | "shift":
+                return _offset(member, layer, norm)
+            case "statistic":
+                inside = norm is not None or layer.meaning == "norm" or "batch_stats" in layer.path
+                return Verdict("running_stat" if inside else "buffer", "sibling shapes" if norm else "module name")
+            case "factor":
+                return Verdict("weight" if len(member.shape) >= 2 else "other_param", "leaf name")
+            case "table":
+                return _table(member, layer)
+            case _:
+                return Verdict("unknown" if len(member.core) > 1 else "other_param", "rank")
+
+    def _norm(self, layer: Layer) -> Verdict | None:
+        """Why a layer is a norm, if it is: it scales a signal, and has no matrix."""
+        scale = next((member for member in layer.members if member.meaning in ("weight", "scale")), None)
+        shape = scale.shape if scale else layer.first("bias", "shift")
+        if shape is None or _has_matrix(layer):
+            return None
+        if shape in layer.shapes.get("running_stat", ()) or shape in layer.shapes.get("statistic", ()):
+            return Verdict("norm_scale", "running statistics")
+        if scale is None or not scale.is_floating:
+            return Verdict("norm_scale", "module name") if layer.meaning == "norm" and len(shape) == 1 else None
+        if shape in layer.shapes.get("bias", ()) or shape in layer.shapes.get("shift", ()):
+            return self._shifted_norm(scale, layer)
+        if len(scale.core) > 1 and not (layer.meaning == "norm" and scale.meaning == "scale"):
+            return None
+        if scale.meaning == "weight" and len(shape) == 2:
+            return None  # a matrix with one row or column
+        if layer.meaning == "norm":
+            return Verdict("norm_scale", "module name")
+        if layer.meaning == "activation" or len(scale.core) != 1 or layer.has("bias", "shift"):
+            return None
+        return self._lone_norm(scale, layer)
+
+    def _shifted_norm(self, scale: Member, layer: Layer) -> Verdict | None:
+        """Whether a scale and a shift of one shape are a norm's: they are, unless there is nothing to normalise."""
+        if layer.meaning == "norm":
+            return Verdict("norm_scale", "module name")
+        if math.prod(scale.shape) <= 1 or layer.meaning == "activation":
+            return None
+        shift = next(member for member in layer.members if member.meaning in ("bias", "shift"))
+        values = self.statistics.get(shift.name)
+        if values is not None and values.is_constant and values.mean != 0:
+            return None  # what shifts away from the start is no norm
+        return Verdict("norm_scale", "sibling shapes")
+
+    def _lone_norm(self, scale: Member, layer: Layer) -> Verdict | None:
+        """Whether a vector without shift is a norm's: those start at 1, or at 0 where the model adds 1."""
+        if layer.stem or layer.path in self.branches:
+            return None  # a norm is a module of its own, and holds no others
+        values = self.statistics.get(scale.name)
+        if values is None:
+            return Verdict("norm_scale", "rank") if scale.meaning == "weight" else None
+        if scale.meaning == "scale" and len(scale.shape) > 1 and values.mean == 0:
+            return None
+        if values.is_constant:
+            return Verdict("norm_scale", "values") if values.mean in (0.0, 1.0) else None
+        near = scale.meaning == "weight" and abs(values.mean - 1) < 0.1 and values.std < 0.1
+        return Verdict("norm_scale", "values") if near else None
+
+    def _multiplier(self, member: Member, layer: Layer) -> Verdict:
+        """The role of a weight or scale that is no norm's."""
+        if member.meaning == "scale" or len(member.shape) < 2:
+            return Verdict("other_param", "rank")
+        if len(member.core) < 2 and member.leaf not in ("weight", "kernel", "w"):
+            return Verdict("other_param", "rank")
+        if layer.has("rnn_weight"):
+            return Verdict("rnn_weight", "sibling shapes")
+        return self._lookup(member, layer) or Verdict("weight", "rank")
+
+    def _lookup(self, member: Member, layer: Layer) -> Verdict | None:
+        """Whether a matrix is looked up in rather than multiplied by: it has no bias then, and its rows are a width."""
+        shape = member.shape
+        if layer.has("bias", "shift", "part") or member.meaning == "projection" or len(layer.members) > 1:
+            return None
+        named = layer.surname
+        bare = member.leaf != "weight"
+        if len(shape) != 2:
+            return Verdict("positional", "module name") if named == "position" and bare else None
+        entries, width = shape
+        reads = self.widths.meet(width, apart_from=shape)
+        values = self.statistics.get(member.name)
+        if values is not None and not bare and width >= 8 and _is_standard(values):
+            return Verdict("positional" if named == "position" else "embedding", "values")
+        if named in ("position", "table"):
+            if entries < width and not reads:
+                return None  # it leads from a new width into a known one
+            if entries < min(width, 32) and "bias" in layer.words:
+                return None  # few heads read many offsets; a table has many offsets
+            return Verdict("positional" if named == "position" else "embedding", "module name")
+        if named == "matrix" or bare or self.widths.nameless[shape] > 1:
+            return None  # of two for one vocabulary, one leads into it
+        if entries in self.vocabularies:
+            return Verdict("embedding", "config")
+        fused = entries % width == 0 or entries < 2 * width or layer.is_numbered
+        if reads and not fused and not self.widths.meet(entries, apart_from=shape):
+            return Verdict("embedding", "widths")
+        return None
+
+
+def _is_standard(values: Statistics) -> bool:
+    """Whether values look drawn from N(0, 1): torch's lookup tables are, and no matrix is."""
+    error = 3 / math.sqrt(values.count)
+    return abs(values.mean) < 0.05 + error and abs(values.std - 1) < 0.05 + error
+
+
+def _has_matrix(layer: Layer) -> bool:
+    """Whether a layer has a weight that is no vector, nor of the shape of its shift."""
+    shifts = [*layer.shapes.get("bias", ()), *layer.shapes.get("shift", ())]
+    return any(
+        len(member.core) > 1 and member.shape not in shifts
+        for member in layer.members
+        if member.meaning in ("weight", "projection", "rnn_weight")
+    )
+
+
+def _offset(member: Member, layer: Layer, norm: Verdict | None) -> Verdict:
+    """The role of a bias or shift: a norm's if its layer is one."""
+    if len(member.shape) >= 3 and member.shape[-1] == member.shape[-2] > 1:
+        return Verdict("buffer", "rank")  # an attention mask that is called a bias
+    if norm is not None:
+        return Verdict("norm_shift", norm.evidence)
+    if member.meaning == "shift":
+        return Verdict("other_param", "leaf name")
+    if layer.has("rnn_weight"):
+        return Verdict("rnn_bias", "sibling shapes")
+    return Verdict("bias", "leaf name")
+
+
+def _table(member: Member, layer: Layer) -> Verdict:
+    """The role of a tensor that is itself called an embedding, as in Flax and Keras or as a bare parameter."""
+    if layer.meaning == "position":
+        return Verdict("positional", "module name")
+    if len(member.core) <= 1:
+        return Verdict("token", "rank")
+    return Verdict("embedding" if len(member.shape) == 2 else "positional", "rank")
