@@ -1,0 +1,112 @@
+"""Examples of a rule: small models described in a line, drawn only when they are tested or shown.
+
+A recipe's ``repr`` is its source. Draws come from numpy's legacy generator, whose streams are frozen, so an example
+is the same on every machine.
+"""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Family = Literal["normal", "uniform", "constant", "sparse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the values of one example tensor are drawn, and what is done to them afterwards.
+
+    ``blocks`` are pieces that are overwritten: an index expression in numpy's notation and the value put there.
+    """
+
+    family: Family
+    shape: tuple[int, ...]
+    parameter: float
+    blocks: tuple[tuple[str, float | str], ...] = ()
+
+    def __repr__(self) -> str:
+        word = {"normal": "std", "uniform": "bound", "sparse": "connections"}.get(self.family)
+        shape = ", ".join(map(str, self.shape))
+        base = (
+            f"{self.family}({shape}, {word}={self.parameter:g})" if word else f"constant({self.parameter:g}, {shape})"
+        )
+        return base + "".join(f".put({where!r}, {value!r})" for where, value in self.blocks)
+
+    def put(self, where: str, value: float | str) -> "Recipe":
+        """The same with ``[where]`` set to a number, or to a copy of the values at another place."""
+        return Recipe(self.family, self.shape, self.parameter, (*self.blocks, (where, value)))
+
+    def draw(self, name: str) -> Any:
+        """The values as a float32 array; the stream depends on the tensor's name alone."""
+        import numpy as np
+
+        generator = np.random.RandomState(zlib.crc32(name.encode()))
+        values = np.full(self.shape, self.parameter, np.float64)
+        if self.family == "normal":
+            values = generator.standard_normal(self.shape) * self.parameter
+        elif self.family == "uniform":
+            values = generator.uniform(-self.parameter, self.parameter, self.shape)
+        elif self.family == "sparse":
+            inputs, connections = self.shape[1], int(self.parameter)
+            mask = np.argsort(np.argsort(generator.uniform(size=self.shape), axis=1), axis=1) < min(connections, inputs)
+            values = generator.standard_normal(self.shape) * mask / np.sqrt(connections)
+        for where, value in self.blocks:
+            place = _index(where)
+            values[place] = values[_index(value)] if isinstance(value, str) else value
+        return values.astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A small model and the tensors at which the rule speaks, in order; none for a good example."""
+
+    caption: str
+    tensors: Mapping[str, Recipe]
+    at: tuple[str, ...]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the rule is to be silent."""
+        return not self.at
+
+
+def good(caption: str, tensors: Mapping[str, Recipe]) -> Example:
+    """A model on which the rule is silent, and why."""
+    return Example(caption, tensors, ())
+
+
+def bad(caption: str, tensors: Mapping[str, Recipe], *, at: str | tuple[str, ...]) -> Example:
+    """A model on which the rule speaks, at the tensors named."""
+    return Example(caption, tensors, (at,) if isinstance(at, str) else at)
+
+
+def normal(*shape: int, std: float) -> Recipe:
+    """Normal with mean 0."""
+    return Recipe("normal", shape, std)
+
+
+def uniform(*shape: int, bound: float) -> Recipe:
+    """Uniform between ``-bound`` and ``bound``."""
+    return Recipe("uniform", shape, bound)
+
+
+def constant(value: float, *shape: int) -> Recipe:
+    """One value everywhere."""
+    return Recipe("constant", shape, value)
+
+
+def sparse(out: int, inputs: int, *, connections: int) -> Recipe:
+    """Each of ``out`` units joined to the same number of inputs, chosen at random (Martens 2010)."""
+    return Recipe("sparse", (out, inputs), connections)
+
+
+def _index(where: str) -> tuple[int | slice, ...]:
+    """``"3, :4"`` as numpy would take it between brackets."""
+
+    def part(text: str) -> int | slice:
+        bounds = [int(bound) if bound.strip() else None for bound in text.split(":")]
+        if len(bounds) == 1 and bounds[0] is not None:
+            return bounds[0]
+        return slice(*bounds)
+
+    return tuple(part(text) for text in where.split(","))

@@ -1,0 +1,251 @@
+"""What rules judge: a tensor that is understood and measured, and the model around it."""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar, cast
+
+from initaudit.layers.values import Part
+from initaudit.statistics.values import Statistics, Units
+
+T = TypeVar("T")
+
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a rule has found: where, what was measured and expected, and what to do.
+
+    ``message`` names neither rule nor tensor and ends without a full stop. ``severity`` is the rule's own unless the
+    rule says otherwise. ``evidence`` holds the numbers, for programs.
+    """
+
+    tensors: tuple[str, ...]
+    message: str
+    advice: str
+    severity: str | None
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor of a checkpoint: what it is (`part`) and what its values look like (`statistics`)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    part: Part
+    statistics: Statistics
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether it multiplies activations: a matrix or kernel of a feed-forward or a recurrent layer."""
+        return self.part.role in ("weight", "rnn_weight")
+
+    @property
+    def is_bias(self) -> bool:
+        """Whether it is added to the outputs of a layer; the shift of a norm is none."""
+        return self.part.role in ("bias", "rnn_bias")
+
+    @property
+    def count(self) -> int:
+        """The number of elements."""
+        return self.statistics.count
+
+    @property
+    def std(self) -> float:
+        """The population standard deviation of the finite values."""
+        return self.statistics.std
+
+    @property
+    def gain(self) -> float | None:
+        """std·√fan_in, the factor by which the layer scales a signal of independent inputs; None without a fan."""
+        return None if self.part.fan_in is None else self.std * math.sqrt(self.part.fan_in)
+
+    @property
+    def units(self) -> Units | None:
+        """The output units: the rows of an `out_in` weight, the columns of an `in_out` one; None where unknown."""
+        return self.statistics.units.get(self._axes[0])
+
+    @property
+    def inputs(self) -> Units | None:
+        """What each input feeds: the columns of an `out_in` weight; None where unknown."""
+        return self.statistics.units.get(self._axes[1])
+
+    @property
+    def _axes(self) -> tuple[int, int]:
+        """The axes of output units and inputs; -1 where there is none."""
+        rank = len(self.shape)
+        if rank < 2:
+            return -1, -1
+        match self.part.layout:
+            case "in_out":
+                return rank - 1, 0 if rank == 2 else rank - 2
+            case "conv_transposed":
+                return 1, 0
+            case "expert_3d":
+                return (rank - 1, rank - 2) if self.part.fan_out == self.shape[-1] else (rank - 2, rank - 1)
+            case _:
+                return 0, 1
+
+    def fault(self, message: str, *, advice: str, severity: str | None = None, **evidence: Any) -> Fault:
+        """A fault of this tensor."""
+        return Fault((self.name,), message, advice, severity, evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """The deviations of the tensors of one place and shape, smallest first."""
+
+    stds: tuple[float, ...]
+
+    @property
+    def count(self) -> int:
+        """Their number."""
+        return len(self.stds)
+
+    @property
+    def std(self) -> float:
+        """Their median."""
+        return self.stds[len(self.stds) // 2] if self.stds else 0.0
+
+    def others(self, std: float) -> "Peers":
+        """The same without one member, or the middle half of them where they are many enough not to need that."""
+        if len(self.stds) > 8:
+            quarter = len(self.stds) // 4
+            return Peers(self.stds[quarter : len(self.stds) - quarter])
+        at = self.stds.index(std)
+        return Peers(self.stds[:at] + self.stds[at + 1 :])
+
+
+@dataclass(frozen=True)
+class Model:
+    """All tensors of one checkpoint whose values were judged, and the hints of its ``config.json``."""
+
+    tensors: tuple[Tensor, ...]
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def siblings(self, tensor: Tensor) -> tuple[Tensor, ...]:
+        """The tensors of the same place in other blocks (names alike but for numbers) and of the same shape."""
+        return tuple(other for other in self.kin(tensor) if other.shape == tensor.shape)
+
+    def kin(self, tensor: Tensor) -> tuple[Tensor, ...]:
+        """The tensors of the same place in other blocks, of whatever shape."""
+        return tuple(other for other in self._kin[_place(tensor)] if other.name != tensor.name)
+
+    def peers(self, tensor: Tensor) -> Peers:
+        """The scale of a tensor and its siblings together, all-zero ones left out."""
+        return self._peers[_place(tensor), tensor.shape]
+
+    def namesakes(self, tensor: Tensor) -> tuple[Tensor, ...]:
+        """The tensors whose names end alike, wherever they stand: all ``conv2.conv.weight``."""
+        return tuple(other for other in self._namesakes[_ending(tensor)] if other.name != tensor.name)
+
+    def layer(self, tensor: Tensor) -> tuple[Tensor, ...]:
+        """The tensors of the same layer, itself among them."""
+        return tuple(self._layers[tensor.part.layer])
+
+    def path(self, tensor: Tensor) -> tuple[Tensor, ...]:
+        """The matrices of the smallest module around a tensor that has several; itself among them.
+
+        A signal meets them on its way through: those of ``h.3.mlp`` for ``h.3.mlp.c_proj.weight``.
+        """
+        for module in _modules_around(tensor):
+            weights = self._modules.get(module, [])
+            if len(weights) > 1:
+                return tuple(weights)
+        return (tensor,)
+
+    def inside(self, module: str) -> tuple[Tensor, ...]:
+        """The matrices of a module, up to `MOST_MODULES` levels down."""
+        return tuple(self._modules.get(module, ()))
+
+    def remember(self, fact: Callable[["Model"], T]) -> T:
+        """What a function says of this model, asked once."""
+        if fact not in self._memory:
+            self._memory[fact] = fact(self)
+        return cast(T, self._memory[fact])
+
+    @cached_property
+    def _memory(self) -> dict[Callable[["Model"], Any], object]:
+        return {}
+
+    @cached_property
+    def weights(self) -> tuple[Tensor, ...]:
+        """The weights, recurrent ones included, in the order of the file."""
+        return tuple(tensor for tensor in self.tensors if tensor.is_weight)
+
+    @cached_property
+    def has_norms(self) -> bool:
+        """Whether any layer normalises: then the scale of most weights does not reach the layers after it."""
+        return any(tensor.part.role == "norm_scale" for tensor in self.tensors)
+
+    @cached_property
+    def _kin(self) -> dict[str, list[Tensor]]:
+        return self._grouped(_place)
+
+    @cached_property
+    def _peers(self) -> dict[tuple[str, tuple[int, ...]], Peers]:
+        scales: dict[tuple[str, tuple[int, ...]], list[float]] = {}
+        for tensor in self.tensors:
+            stds = scales.setdefault((_place(tensor), tensor.shape), [])
+            if tensor.std > 0:
+                stds.append(tensor.std)
+        return {key: Peers(tuple(sorted(stds))) for key, stds in scales.items()}
+
+    @cached_property
+    def _namesakes(self) -> dict[str, list[Tensor]]:
+        return self._grouped(_ending)
+
+    @cached_property
+    def _layers(self) -> dict[str, list[Tensor]]:
+        return self._grouped(lambda tensor: tensor.part.layer)
+
+    @cached_property
+    def _modules(self) -> dict[str, list[Tensor]]:
+        modules: dict[str, list[Tensor]] = {}
+        for tensor in self.tensors:
+            if len(tensor.shape) >= 2:
+                for module in _modules_around(tensor):
+                    modules.setdefault(module, []).append(tensor)
+        return modules
+
+    def _grouped(self, key: Callable[[Tensor], str]) -> dict[str, list[Tensor]]:
+        groups: dict[str, list[Tensor]] = {}
+        for tensor in self.tensors:
+            groups.setdefault(key(tensor), []).append(tensor)
+        return groups
+
+
+def _place(tensor: Tensor) -> str:
+    """The name with the numbers masked that count blocks: list indices, and numbers of lists (``layer1.0``).
+
+    Kept are those that tell layers of one block apart: of a layer itself (``fc1``, ``mlp.2``) and within words.
+    """
+    layer = tensor.part.layer
+    parts = layer.split(".")
+    for at in range(len(parts) - 1):
+        if parts[at].isdigit() or parts[at + 1].isdigit():
+            parts[at] = _NUMBER.sub("#", parts[at])
+    return ".".join(parts) + tensor.name[len(layer) :]
+
+
+def _ending(tensor: Tensor) -> str:
+    return ".".join("#" if part.isdigit() else part for part in tensor.name.split(".")[-3:])
+
+
+MOST_MODULES = 8
+"""How far up modules are looked at; names may have any number of dots."""
+
+
+def _modules_around(tensor: Tensor) -> Iterator[str]:
+    """The modules around a tensor's layer, from the inside out."""
+    module = tensor.part.layer
+    for _ in range(MOST_MODULES):
+        module, _, _ = module.rpartition(".")
+        yield module
+        if not module:
+            return

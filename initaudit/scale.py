@@ -1,0 +1,227 @@
+"""The scale of weights in their context: what a gain means beside the rest of the model.
+
+Gain is std·√fan_in. A plain chain of matrices multiplies its gains; a norm, a residual stream or a weight norm does
+not, so the same gain is broken in one place and usual in another. Thresholds: knowledge of the recurrences (Poole et
+al. 2016, Schoenholz et al. 2016) and the extremes of healthy fresh models of released libraries, each said beside it.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from initaudit.model import Fault, Model, Tensor
+from initaudit.schemes import redraw_advice, scales_text, zero_pattern
+from initaudit.significance import HARD_Z, log_std_error
+
+LEAST_COUNT = 64
+"""Fewer elements say too little about a deviation: at 64 the standard error of ln(std) is 9 %."""
+
+RELU_LOSS = 0.5
+"""E[f(z)²] of ReLU for a standard normal z: the share of the variance that survives a layer. Others lie nearby."""
+
+ODD_FACTOR = 1.5
+"""How far the deviation of one of several alike may be off before it is odd, beside `HARD_Z` standard errors."""
+
+LEAST_FEATURES = 16
+"""Fewer channels than this are not flattened into a classifier; nearly every width is a multiple of 2 or 4."""
+
+LEAST_SIBLINGS = 2
+"""Two that agree against one that does not are the fewest that can tell which of them is odd."""
+
+TIGHT = 1.3
+"""The middle half of a model's scales within this factor: then they follow one recipe, and a stray is a stray."""
+
+EXACT, EXACT_SHARE = 1.1, 0.8
+"""Four fifths of the scales within a tenth of their median: one scheme for the whole model, with its heads apart."""
+
+STRAY_FACTOR = 1.75
+"""How far a weight may be off a scheme that the rest follows exactly; by less than this schemes differ among each other
+(√2 for ReLU, √3 for a bound taken for a deviation), and those that `is_textbook` knows are spared at any distance."""
+
+LOOSE_FACTOR = 5.0
+"""How far it may be off a recipe that only half of the weights share: schemes in use differ by 3.5 on one fan."""
+
+
+def judged_weights(model: Model) -> Iterator[Tensor]:
+    """The weights whose scale means something.
+
+    Left out are those of few elements, of unknown fans or without spread, sparse and identity patterns, and weights
+    whose scale is divided out: the parts of weight norm and spectral norm.
+    """
+    for tensor in model.weights:
+        if tensor.count < LEAST_COUNT or not tensor.part.fan_in or tensor.statistics.nonfinite:
+            continue
+        if tensor.std == 0 or _is_normalised(tensor, model) or zero_pattern(tensor) is not None:
+            continue
+        yield tensor
+
+
+def is_output(tensor: Tensor, model: Model) -> bool:
+    """Whether no layer reads as many features as this one gives: a head, whose small scale is harmless.
+
+    A multiple counts as well where it may be a flattened map of features, from `LEAST_FEATURES` of them on.
+    """
+    width = _width_out(tensor)
+    read = model.remember(_widths_read)
+    return width not in read and (width < LEAST_FEATURES or not any(other % width == 0 for other in read))
+
+
+def odd_ratio(tensor: Tensor, model: Model) -> float | None:
+    """The ratio of a weight's deviation to its siblings', if they agree with each other and it is odd; else None."""
+    error = log_std_error(tensor.count, tensor.statistics.moments.kurtosis)
+    others = model.peers(tensor).others(tensor.std)
+    if others.count < LEAST_SIBLINGS or math.log(others.stds[-1] / others.stds[0]) > math.log(TIGHT) / 2 + 4 * error:
+        return None
+    ratio = tensor.std / others.std
+    return ratio if abs(math.log(ratio)) > max(math.log(ODD_FACTOR), HARD_Z * math.sqrt(1.5) * error) else None
+
+
+def stray_ratio(tensor: Tensor, model: Model) -> float | None:
+    """The ratio of a weight's scale to that of the whole model, if that has one and the weight strays; else None."""
+    recipe = model.remember(_recipe)
+    if recipe is None or not tensor.gain:
+        return None
+    ratio = (tensor.gain if recipe.by_fan else tensor.std) / recipe.scale
+    # A fixed deviation goes with residual outputs that are smaller by the root of the depth.
+    strict = recipe.is_exact and (recipe.by_fan or ratio > 1)
+    return ratio if abs(math.log(ratio)) > math.log(STRAY_FACTOR if strict else LOOSE_FACTOR) else None
+
+
+def is_textbook(tensor: Tensor, tolerance: float = 0.1) -> bool:
+    """Whether the deviation is one in use: by some fan (1/√n, He, Xavier or PyTorch's default, in or out), or 0.02.
+
+    Fans are taken as libraries take them: with and without groups, from either side.
+    """
+    fan_in, fan_out = tensor.part.fan_in, tensor.part.fan_out
+    if not fan_in or not fan_out:
+        return False
+    fans = {fan_in, fan_out, fan_in * tensor.part.groups, fan_out * tensor.part.groups}
+    fans |= {max(1, fan // tensor.part.groups) for fan in (fan_in, fan_out)}
+    scales = {math.sqrt(c / fan) for fan in fans for c in (1 / 3, 1.0, 2.0)}
+    scales |= {math.sqrt(2 / (fan_in + fan_out)), 0.02}
+    error = log_std_error(tensor.count, tensor.statistics.moments.kurtosis)
+    return any(abs(math.log(tensor.std / scale)) < max(tolerance, HARD_Z * error) for scale in scales)
+
+
+def plain_chains(model: Model) -> Iterator[tuple[Tensor, ...]]:
+    """Runs of weights of which each reads what the one before gives, in a model that normalises nowhere.
+
+    Their names differ in one number, as those of a sequence do (``fc1``, ``fc2``; ``net.0``, ``net.2``): layers that
+    stand side by side (q, k, v) or in a block with a residual have other names.
+    """
+    if model.has_norms:
+        return
+    run: list[Tensor] = []
+    for tensor in sorted(judged_weights(model), key=lambda tensor: _natural(tensor.name)):
+        if run and not (_same_sequence(run[-1].name, tensor.name) and _width_out(run[-1]) == _width_in(tensor)):
+            yield tuple(run)
+            run = []
+        run.append(tensor)
+    if run:
+        yield tuple(run)
+
+
+def chain_growth(chain: Sequence[Tensor]) -> float:
+    """By what factor a plain chain with ReLU between its layers scales a signal: ∏ gain·√`RELU_LOSS`."""
+    return math.prod((tensor.gain or 1.0) * math.sqrt(RELU_LOSS) for tensor in chain)
+
+
+def scale_fault(tensor: Tensor, model: Model, reason: str, severity: str | None = None) -> Fault:
+    """A fault of one weight's scale: what was measured, why that is wrong, and what the schemes would give."""
+    fan_in = tensor.part.fan_in or 1
+    error = log_std_error(tensor.count, tensor.statistics.moments.kurtosis)
+    unscaled = " (an unscaled randn)" if abs(math.log(tensor.std)) < HARD_Z * error else ""
+    return tensor.fault(
+        f"std {tensor.std:.3g}{unscaled} with fan_in {fan_in:,} is a gain of {tensor.gain:.3g}, {reason};"
+        f" expected std: {scales_text(tensor)}",
+        advice=redraw_advice(tensor, model),
+        severity=severity,
+        std=tensor.std,
+        std_error=tensor.std * error,
+        fan_in=fan_in,
+        gain=tensor.gain,
+    )
+
+
+def chain_fault(chain: Sequence[Tensor], effect: str, severity: str | None = None) -> Fault:
+    """A fault of a whole plain chain; ``effect`` says what it does to a signal."""
+    gains = sorted(tensor.gain or 0.0 for tensor in chain)
+    return Fault(
+        tuple(tensor.name for tensor in chain),
+        f"gains of {gains[0]:.3g} to {gains[-1]:.3g} in a chain of {len(chain)} layers without norms {effect};"
+        " expected 1, or sqrt(2) before ReLU, in each",
+        f"draw each with std 1/sqrt(fan_in), or sqrt(2/fan_in) before ReLU ({scales_text(chain[0])} for the first)",
+        severity,
+        {"growth": chain_growth(chain), "gains": [tensor.gain for tensor in chain]},
+    )
+
+
+def _is_normalised(tensor: Tensor, model: Model) -> bool:
+    """Whether the layer keeps the weight's length apart (weight norm) or divides it out (spectral norm)."""
+    leaves = {other.name[len(other.part.layer) :].strip(".") for other in model.layer(tensor)}
+    return any(re.search(r"(^|[._])(weight_g|weight_u|original0|_u)$", leaf) for leaf in leaves) or bool(
+        re.search(r"(weight_v|weight_orig|original[01]?)$", tensor.name)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """One gain (``by_fan``) or one deviation for most weights; exact where nearly all have it to a tenth."""
+
+    by_fan: bool
+    scale: float
+    is_exact: bool
+
+
+def _recipe(model: Model) -> _Recipe | None:
+    """The gain or the deviation that the weights of a model share, whichever more of them do; None where none is."""
+    weights = [tensor for tensor in judged_weights(model) if tensor.part.role == "weight"]
+    if len(weights) < 3:
+        return None
+    gains, stds = sorted(tensor.gain or 0.0 for tensor in weights), sorted(tensor.std for tensor in weights)
+    by_fan = _near_median(gains) >= _near_median(stds)
+    scales = gains if by_fan else stds
+    middle, quarter = scales[len(scales) // 2], len(scales) // 4
+    # The weight that is asked about may be the one that strays, so all but one count as all.
+    exact = _near_median(scales) >= max(2, EXACT_SHARE * (len(scales) - 1))
+    if not exact and (len(scales) < 4 or scales[-1 - quarter] > TIGHT * scales[quarter]):
+        return None
+    return _Recipe(by_fan, middle, exact)
+
+
+def _near_median(scales: Sequence[float]) -> int:
+    middle = scales[len(scales) // 2]
+    return sum(abs(math.log(scale / middle)) < math.log(EXACT) for scale in scales)
+
+
+def _widths_read(model: Model) -> frozenset[int]:
+    return frozenset(_width_in(tensor) for tensor in model.weights) - {0}
+
+
+def _width_in(tensor: Tensor) -> int:
+    return _width(tensor, {"in_out": -2, "conv_transposed": 0}, 1) * (
+        1 if tensor.part.layout == "conv_transposed" else tensor.part.groups
+    )
+
+
+def _width_out(tensor: Tensor) -> int:
+    return _width(tensor, {"in_out": -1, "conv_transposed": 1}, 0)
+
+
+def _width(tensor: Tensor, axes: dict[str, int], otherwise: int) -> int:
+    axis = axes.get(tensor.part.layout, otherwise)
+    return tensor.shape[axis] if len(tensor.shape) >= 2 else 0
+
+
+def _same_sequence(a: str, b: str) -> bool:
+    """Whether two names have one number each, and are alike but for it."""
+    pieces_a, pieces_b = _natural(a), _natural(b)
+    return len(pieces_a) == len(pieces_b) == 3 and pieces_a[0] == pieces_b[0] and pieces_a[2] == pieces_b[2]
+
+
+@cache
+def _natural(name: str) -> tuple[tuple[int, str], ...]:
+    """A name as a key by which ``layers.2`` comes before ``layers.10``."""
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d{1,9})", name))
