@@ -1,0 +1,143 @@
+"""The conditions under which conventions hold: what a tensor's values and neighbours must show.
+
+Each takes a tensor and its model and says yes or no. They are what keeps a convention from covering a mistake.
+"""
+
+import math
+
+from initaudit.model import Model, Tensor
+from initaudit.scale import is_output
+from initaudit.schemes import is_uniform, zero_pattern
+
+
+def alike(tensor: Tensor, model: Model) -> bool:
+    """Every tensor of the same place in other blocks, of whatever width, holds the same one value."""
+    values = tensor.statistics
+    return values.is_constant and all(
+        kin.statistics.is_constant and kin.statistics.minimum == values.minimum for kin in model.kin(tensor)
+    )
+
+
+def closes_a_branch(tensor: Tensor, model: Model) -> bool:
+    """Several blocks are alike in it, and it is the only zero matrix on its path.
+
+    One zero factor leaves a branch trainable, and starts it as the identity; two on one path get no gradient, ever.
+    """
+    kin = model.kin(tensor) or model.namesakes(tensor)
+    if not kin or any(other.statistics.zeros < other.count for other in kin):
+        return False
+    others = [other for other in model.path(tensor) if other != tensor and other not in kin]
+    return bool(others) and not any(other.statistics.zeros == other.count for other in others)
+
+
+def is_driven_by_its_bias(tensor: Tensor, model: Model) -> bool:
+    """Its layer has a bias that differs from unit to unit, so that a zero weight leaves no symmetry."""
+    return any(other.is_bias and other.count > 1 and not other.statistics.is_constant for other in model.layer(tensor))
+
+
+def is_zero_head(tensor: Tensor, model: Model) -> bool:
+    """Nothing reads on from it, and something before it is drawn: its units get gradients of their own at once."""
+    last = is_output(tensor, model) or _ends_its_list(tensor, model)
+    return last and alike(tensor, model) and any(weight.std > 0 for weight in model.weights)
+
+
+def _ends_its_list(tensor: Tensor, model: Model) -> bool:
+    """No layer of the same list has a higher number; a layer that stands in none ends its own."""
+    parent, _, number = tensor.part.layer.rpartition(".")
+    if not number.isdecimal():
+        return True
+    numbers = (other.part.layer.removeprefix(f"{parent}.").partition(".")[0] for other in model.inside(parent))
+    return all(int(other) <= int(number) for other in numbers if other.isdecimal())
+
+
+def has_a_nonzero_partner(tensor: Tensor, model: Model) -> bool:
+    """Another matrix of the same path is not zero: the product is zero, its gradient is not."""
+    return alike(tensor, model) and any(other.statistics.zeros < other.count for other in model.path(tensor))
+
+
+def shows_a_pattern(tensor: Tensor, model: Model) -> bool:
+    """Its zeros were placed by a scheme: sparse or identity."""
+    return zero_pattern(tensor) is not None
+
+
+def is_torch_default(tensor: Tensor, model: Model) -> bool:
+    """A bias drawn from U(±1/√fan_in) with the fan of its own layer's weight, as that layer computes it."""
+    for weight in model.layer(tensor):
+        if not weight.is_weight or weight.part.fan_in is None:
+            continue
+        fans = {weight.part.fan_in}
+        if weight.part.layout == "conv_transposed":  # torch takes the fan of these from the second dimension
+            fans.add(weight.count // weight.shape[0])
+        if weight.part.kind == "bilinear":  # and that of a bilinear form from its first input
+            fans.add(weight.shape[1])
+        if weight.part.role == "rnn_weight":  # a recurrent layer draws everything by its hidden size
+            fans.update({weight.part.fan_in, tensor.count, tensor.count // 3, tensor.count // 4})
+        if any(is_uniform(tensor, fan**-0.5) for fan in fans if fan):
+            return True
+    return False
+
+
+def is_tiny(tensor: Tensor, model: Model) -> bool:
+    """All values are far under any signal: at most 1e-4, where the usual draw is N(0, 1e-6)."""
+    return max(-tensor.statistics.minimum, tensor.statistics.maximum) <= 1e-4
+
+
+def is_a_prior(tensor: Tensor, model: Model) -> bool:
+    """A constant -ln((1-π)/π) for a prior probability π of 0.001 to 0.5."""
+    return tensor.statistics.is_constant and -6.91 <= tensor.statistics.minimum < 0
+
+
+def averages(tensor: Tensor, model: Model) -> bool:
+    """A filter that takes the mean of what it reads: one value, 1/fan_in."""
+    return tensor.part.fan_in is not None and math.isclose(tensor.statistics.mean * tensor.part.fan_in, 1, rel_tol=0.01)
+
+
+def repeats_each(tensor: Tensor, model: Model) -> bool:
+    """Every filter of a convolution stands there as often as a subpixel layout in two or three dimensions needs."""
+    units = tensor.units
+    if units is None or units.equal != units.count or tensor.part.layout != "out_in":
+        return False
+    return units.count % units.classes == 0 and units.count // units.classes in (4, 8, 9, 16, 27, 64)
+
+
+def is_padding(tensor: Tensor, model: Model) -> bool:
+    """One empty row: that of the padding token, or one that a table of the same shape has at the same place."""
+    units = tensor.units
+    if units is None or units.dead != 1:
+        return False
+    if units.dead_at == (model.config.get("pad_token_id"),) and units.count == model.config.get("vocab_size"):
+        return True
+    return any(
+        other.part.role == "embedding" and other.shape == tensor.shape and other.units is not None
+        and other.units.dead_at == units.dead_at
+        for other in model.tensors
+    )  # fmt: skip
+
+
+def is_zero_or_one(tensor: Tensor, model: Model) -> bool:
+    """Some values are 0 and some are 1, give or take 1e-4."""
+    values = tensor.statistics
+    return (
+        not values.is_constant
+        and math.isclose(values.maximum, 1, abs_tol=1e-4)
+        and math.isclose(values.moments.rms**2, values.mean, abs_tol=1e-4)
+    )
+
+
+def has_one_sign(tensor: Tensor, model: Model) -> bool:
+    """All values pull the same way, in every block."""
+    return all(
+        kin.statistics.minimum * kin.statistics.maximum > 0 and kin.statistics.minimum * tensor.statistics.minimum > 0
+        for kin in (tensor, *model.kin(tensor))
+    )
+
+
+def is_time_step(tensor: Tensor, model: Model) -> bool:
+    """The inverse softplus of a time step between 0.001 and 0.1, rounding included; or a constant."""
+    values = tensor.statistics
+    return (alike(tensor, model) and bool(model.kin(tensor))) or (values.minimum >= -9.3 and values.maximum <= -1.9)
+
+
+def always(tensor: Tensor, model: Model) -> bool:
+    """The name alone says it."""
+    return True

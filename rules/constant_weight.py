@@ -1,0 +1,49 @@
+"""IA102: a weight holds one value everywhere, and it is not zero."""
+
+from collections.abc import Iterator
+
+from initaudit.examples import bad, constant, good, normal
+from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.schemes import redraw_advice
+
+
+@rule(
+    code="IA102",
+    severity=Severity.ERROR,
+    examples=[
+        good("a matrix drawn at random", {"fc1.weight": normal(64, 32, std=0.18)}),
+        good(
+            "the scale of a norm, which starts at one", {"norm1.weight": constant(1, 64), "norm1.bias": constant(0, 64)}
+        ),
+        bad("a matrix filled with 0.5", {"fc1.weight": constant(0.5, 64, 32)}, at="fc1.weight"),
+    ],
+)
+def constant_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
+    """Every element of a weight is the same number.
+
+    ## Why is this bad?
+
+    All units of the layer compute the same output. The gradient of a weight is ∂J/∂W_ij = a_j · δ_i: with equal
+    outgoing weights all δ_i are equal, so all units receive the same gradient and stay equal for ever. Even where the
+    layer behind it is drawn at random, the layer starts with rank one: it passes on one number instead of n.
+
+    ## How is it decided?
+
+    Minimum and maximum of a weight with more than one element are the same finite number other than zero.
+
+    ## When is it right?
+
+    A fixed filter, such as one that averages, holds one value on purpose. It is no weight then: `--exclude` it.
+
+    ## What to do
+
+    Draw it at random, scaled to its fan-in, as its siblings are.
+    """
+    values = tensor.statistics
+    if tensor.is_weight and tensor.count > 1 and values.is_constant and values.minimum != 0:
+        yield tensor.fault(
+            f"all {tensor.count:,} elements are {values.minimum:.6g}; no two units differ",
+            advice=redraw_advice(tensor, model),
+            value=values.minimum,
+            count=tensor.count,
+        )

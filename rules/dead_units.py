@@ -1,0 +1,68 @@
+"""IA104: some units of a weight are zero throughout."""
+
+from collections.abc import Iterator
+
+from initaudit.examples import bad, good, normal, sparse
+from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.schemes import redraw_advice
+from initaudit.significance import chance_zeros, exceeds_poisson
+
+
+@rule(
+    code="IA104",
+    severity=Severity.ERROR,
+    examples=[
+        good("every row drawn", {"fc1.weight": normal(64, 32, std=0.18)}),
+        good("sparse: many zeros, but each unit has its ten inputs", {"fc1.weight": sparse(64, 100, connections=10)}),
+        bad("the last rows were never filled", {"fc1.weight": normal(64, 32, std=0.18).put("48:", 0)}, at="fc1.weight"),
+        bad("inputs that no unit reads", {"fc1.weight": normal(64, 32, std=0.18).put(":, :4", 0)}, at="fc1.weight"),
+        bad(
+            "a sparse weight with a dead unit",
+            {"fc1.weight": sparse(64, 100, connections=10).put("5", 0)},
+            at="fc1.weight",
+        ),
+    ],
+)
+def dead_units(tensor: Tensor, model: Model) -> Iterator[Fault]:
+    """Some units of a weight have only zeros, while others do not.
+
+    ## Why is this bad?
+
+    A unit without incoming weights gives a constant, whatever the input; several of them are equal and receive equal
+    gradients wherever they are read alike. Behind ReLU, with a zero bias, such a unit never wakes up. An input that no
+    unit reads passes nothing on, and nothing is passed back to it. The usual cause is memory that was filled in part.
+
+    ## How is it decided?
+
+    Rows (filters; columns of an [in, out] weight), then inputs, with no element other than zero are counted, unless
+    the whole weight is zero. In a sparse weight some units may be empty by chance: it is reported only where there are
+    more than a Poisson law allows, at six standard errors. Embeddings are left out: a padding row is zero by design.
+
+    ## When is it right?
+
+    Identity and Dirac initialisation leave surplus units empty, which is intended, as is a row for padding.
+
+    ## What to do
+
+    Fill the whole tensor: draw it again.
+    """
+    values = tensor.statistics
+    if not tensor.is_weight or values.zeros in (0, values.count):
+        return
+    for units, noun in ((tensor.units, "units"), (tensor.inputs, "inputs")):
+        if units is None or not units.dead or units.count < 2:
+            continue
+        # What the living units' density of zeros would leave empty by chance.
+        living = (units.count - units.dead) * units.size
+        density = (values.zeros - units.dead * units.size + chance_zeros(units.size, tensor.dtype, tensor.std)) / living
+        if not exceeds_poisson(units.dead, units.count * min(1.0, density) ** units.size):
+            continue
+        at = ", ".join(map(str, units.dead_at)) + (", ..." if units.dead > len(units.dead_at) else "")
+        yield tensor.fault(
+            f"{units.dead:,} of {units.count:,} {noun} are zero throughout ({at}); by chance there would be none",
+            advice=redraw_advice(tensor, model),
+            dead=units.dead,
+            units=units.count,
+            along=noun,
+        )
+        return

@@ -1,0 +1,89 @@
+"""IA202: the values of a weight are too large for its fan."""
+
+from collections.abc import Iterator
+
+from initaudit.examples import bad, good, normal
+from initaudit.rule import Fault, Model, Severity, rule
+from initaudit.scale import (
+    chain_fault,
+    chain_growth,
+    is_textbook,
+    judged_weights,
+    odd_ratio,
+    plain_chains,
+    scale_fault,
+    stray_ratio,
+)
+
+LARGE_GAIN = 3.5
+"""Gains in use end at 3: 0.02·sqrt(12288) = 2.2 for the widest fixed scale. Beyond are textbook schemes by the other
+fan, which are spared at any size."""
+BROKEN_GAIN = 10.0
+"""From here on ten layers multiply a signal by 10^10, and one saturates whatever it feeds."""
+BROKEN_CHAIN = 1e3
+
+_MLP = {f"fc{i}.weight": (64, 64) for i in range(1, 5)}
+
+
+@rule(
+    code="IA202",
+    severity=Severity.WARNING,
+    examples=[
+        good("scaled by sqrt(2/fan_in)", {name: normal(*shape, std=0.177) for name, shape in _MLP.items()}),
+        good("He by fan_out where few outputs meet many inputs", {"se.fc1.weight": normal(8, 256, 1, 1, std=0.5)}),
+        bad("randn, unscaled", {"fc1.weight": normal(64, 256, std=1.0)}, at="fc1.weight"),
+        bad(
+            "one of five siblings three times the others",
+            {f"blocks.{i}.fc.weight": normal(64, 64, std=0.375 if i == 3 else 0.125) for i in range(5)},
+            at="blocks.3.fc.weight",
+        ),
+    ],
+)
+def exploding_weight(model: Model) -> Iterator[Fault]:
+    """The values of a weight are too large for its fan-in.
+
+    ## Why is this bad?
+
+    A layer multiplies the size of a signal by its gain, std·sqrt(fan_in). An unscaled randn with 256 inputs has a gain
+    of 16: sums of many terms are large, tanh and sigmoid saturate, softmax picks one, and the factors of several layers
+    multiply until the loss starts at a thousand or overflows. Where a norm follows, the signal is mended, but each step
+    changes the weight by far less than its size, and it hardly learns.
+
+    ## How is it decided?
+
+    The gain is reported with what 1/sqrt(fan_in), Xavier and He would give. A weight is too large if
+
+    - its gain is above 3.5, an error above 10, and fits no textbook scheme by any fan;
+    - its deviation is 1.5 times above that of two or more siblings that agree, at six standard errors;
+    - it is off the scheme of the whole model, 1.75 times where nearly all weights follow one, 5 times where half do,
+      and fits no textbook scheme by any fan;
+    - it stands in a chain of layers without norms that multiplies a signal by more than 1000.
+
+    ## When is it right?
+
+    With equalised learning rates the weight is stored as N(0, 1) and scaled when it is used.
+
+    ## What to do
+
+    Scale the draw by the fan-in: std = 1/sqrt(fan_in), or sqrt(2/fan_in) before ReLU.
+    """
+    named = set()
+    for tensor in judged_weights(model):
+        gain = tensor.gain or 0.0
+        odd, stray = odd_ratio(tensor, model), stray_ratio(tensor, model)
+        if gain > LARGE_GAIN and not is_textbook(tensor):
+            reason = "every layer multiplies its signal by that much"
+        elif odd is not None and odd > 1:
+            reason = f"{odd:.1f} times above that of its {model.peers(tensor).count - 1} siblings"
+        elif stray is not None and stray > 1 and not is_textbook(tensor):
+            reason = f"{stray:.1f} times above that of most weights of this model"
+        else:
+            continue
+        named.add(tensor.name)
+        yield scale_fault(
+            tensor, model, reason, Severity.ERROR if gain > BROKEN_GAIN and not is_textbook(tensor) else None
+        )
+    for chain in plain_chains(model):
+        growth = chain_growth(chain)
+        if growth > BROKEN_CHAIN and len(chain) > 1 and not named & {tensor.name for tensor in chain}:
+            yield chain_fault(chain, f"multiply a signal by {growth:.1g}")
