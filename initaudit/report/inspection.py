@@ -1,0 +1,123 @@
+"""What `inspect` prints: one row a tensor, as a table or as JSON, schema ``initaudit/inspect/1``."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from initaudit.audit import Understood
+from initaudit.checkpoint import Entry
+from initaudit.layers.values import Part
+from initaudit.model import Tensor
+from initaudit.report.escaping import printable
+from initaudit.report.json import plain
+from initaudit.report.terminal import laid_out
+from initaudit.statistics.values import Statistics
+
+SCHEMA = "initaudit/inspect/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One tensor; ``statistics`` are None where its values are not judged."""
+
+    checkpoint: str
+    entry: Entry
+    part: Part
+    statistics: Statistics | None
+
+    @property
+    def gain(self) -> float | None:
+        """std·√fan_in, None without values or without a fan."""
+        entry, statistics = self.entry, self.statistics
+        return Tensor(entry.name, entry.dtype, entry.shape, self.part, statistics).gain if statistics else None
+
+
+def rows_of(understood: Understood) -> Iterator[Row]:
+    """The rows of one checkpoint, sorted by name."""
+    checkpoint = understood.checkpoint
+    for entry in sorted(checkpoint.entries, key=lambda entry: entry.name):
+        yield Row(checkpoint.path, entry, understood.parts[entry.name], understood.statistics.get(entry.name))
+
+
+def render_json(rows: Sequence[Row]) -> str:
+    """All rows as one document, with a newline at its end."""
+    document = {"schema": SCHEMA, "tensors": [_as_json(row) for row in rows]}
+    return json.dumps(plain(document), indent=1, allow_nan=False) + "\n"
+
+
+def render_text(rows: Sequence[Row], *, width: int | None = None, color: bool = False) -> str:
+    """A table for each checkpoint."""
+    parts: list[Table | Text] = []
+    for path in dict.fromkeys(row.checkpoint for row in rows):
+        parts += [Text(printable(path), style="bold"), _table([row for row in rows if row.checkpoint == path]), Text()]
+    return laid_out(parts, width=width, color=color).strip("\n") + "\n"
+
+
+def _as_json(row: Row) -> dict[str, Any]:
+    part, values = row.part, row.statistics
+    return {
+        "checkpoint": row.checkpoint,
+        "name": row.entry.name,
+        "dtype": row.entry.dtype,
+        "shape": row.entry.shape,
+        "layer": part.layer,
+        "kind": part.kind,
+        "role": part.role,
+        "layout": part.layout,
+        "fan_in": part.fan_in,
+        "fan_out": part.fan_out,
+        "groups": part.groups,
+        "evidence": part.evidence,
+        "stats": None if values is None else _stats_json(values),
+        "gain": row.gain,
+        "scheme": None,
+    }
+
+
+def _stats_json(values: Statistics) -> dict[str, Any]:
+    kurtosis = values.moments.kurtosis
+    return {
+        "count": values.count,
+        "mean": values.mean,
+        "std": values.std,
+        "min": values.minimum,
+        "max": values.maximum,
+        "zeros": values.zeros,
+        "nonfinite": values.nonfinite,
+        "excess_kurtosis": None if kurtosis is None else kurtosis - 3,
+    }
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("tensor", overflow="fold")
+    for heading in ("dtype", "shape", "kind", "role", "layout"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("fan_in", "fan_out", "mean", "std", "gain"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        part, values = row.part, row.statistics
+        table.add_row(
+            Text(printable(row.entry.name), style="cyan"),
+            Text(row.entry.dtype),
+            Text(printable("x".join(map(str, row.entry.shape)) or "scalar")),
+            Text(part.kind),
+            Text(part.role),
+            Text("" if part.layout == "none" else part.layout),
+            _number(part.fan_in),
+            _number(part.fan_out),
+            _number(values.mean if values else None),
+            _number(values.std if values else None),
+            _number(row.gain),
+        )
+    return table
+
+
+def _number(value: float | None) -> Text:
+    if value is None:
+        return Text("")
+    return Text(str(value) if isinstance(value, int) else f"{value:.4g}")

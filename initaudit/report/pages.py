@@ -1,0 +1,44 @@
+"""The rules as `initaudit rule` shows them: a table of all, or pages in full."""
+
+from collections.abc import Iterable
+
+from rich.markdown import Markdown
+from rich.rule import Rule as Line
+from rich.table import Table
+from rich.text import Text
+
+from initaudit.report.terminal import laid_out
+from initaudit.report.text import STYLES
+from initaudit.rule import Rule
+
+
+def render_table(rules: Iterable[Rule], *, width: int | None = None, color: bool = False) -> str:
+    """One line a rule: code, name, severity and summary."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for heading in ("code", "name", "severity"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("summary")
+    for rule in rules:
+        style = STYLES[rule.severity]
+        table.add_row(Text(rule.code, "bold"), Text(rule.name), Text(rule.severity.value, style), Text(rule.summary))
+    return laid_out([table], width=width, color=color)
+
+
+def render_pages(rules: Iterable[Rule], *, width: int | None = None, color: bool = False) -> str:
+    """The pages of some rules, one after the other, with their examples."""
+    parts: list[Markdown | Line] = []
+    for rule in rules:
+        if parts:
+            parts.append(Line(style="dim"))
+        parts.append(Markdown(page(rule)))
+    return laid_out(parts, width=width or 100, color=color)
+
+
+def page(rule: Rule) -> str:
+    """One rule's page in Markdown, its examples at the end."""
+    lines = [f"# {rule.code} {rule.name} ({rule.severity.value})", "", rule.page, "", "## Examples", ""]
+    for example in rule.examples:
+        verdict = "silent" if example.is_good else f"found at `{', '.join(example.at)}`"
+        tensors = "; ".join(f"`{name}` = `{recipe!r}`" for name, recipe in example.tensors.items())
+        lines.append(f"- {example.caption} ({verdict}): {tensors}")
+    return "\n".join(lines)

@@ -1,0 +1,129 @@
+"""The report of `check` as text for a person: findings, the worst first, and one line of verdict at the end."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from rich.padding import Padding
+from rich.text import Text
+
+from initaudit.checkpoint.values import Checkpoint
+from initaudit.report.escaping import printable
+from initaudit.report.terminal import laid_out
+from initaudit.report.values import Audited, Finding, Report
+from initaudit.rule import Severity
+
+STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.INFO: "bold blue"}
+MOST_TENSORS = 6
+"""Tensors of one finding that are named; JSON has them all."""
+MOST_OF_A_RULE = 20
+"""Findings of one rule in one checkpoint that are shown unless asked for all."""
+
+
+def render(
+    report: Report,
+    *,
+    width: int | None = None,
+    color: bool = False,
+    show_intended: bool = False,
+    quiet: bool = False,
+    verbose: bool = False,
+) -> str:
+    """The report; ``quiet`` leaves only findings, ``verbose`` shows all of them and every tensor not judged."""
+    parts: list[Text | Padding] = []
+    for one in report.audited:
+        body = list(_body(one, show_intended=show_intended, verbose=verbose))
+        if body or not quiet:
+            parts += [_head(one.checkpoint), *body, Text()]
+    if not quiet:
+        parts.append(_verdict(report, show_intended=show_intended, verbose=verbose))
+    text = laid_out(parts, width=width, color=color).strip("\n")
+    return f"{text}\n" if text else ""
+
+
+def _head(checkpoint: Checkpoint) -> Text:
+    dtypes = Counter(entry.dtype for entry in checkpoint.entries)
+    shards = f", {len(checkpoint.shards)} shards" if len(checkpoint.shards) > 1 else ""
+    head = Text(printable(checkpoint.path), style="bold")
+    head.append(
+        f"  {counted(len(checkpoint.entries), 'tensor')}, {_magnitude(checkpoint.parameters)} parameters,"
+        f" {', '.join(dtype for dtype, _ in dtypes.most_common(3))}{shards}",
+        style="not bold dim",
+    )
+    return head
+
+
+def _body(one: Audited, *, show_intended: bool, verbose: bool) -> Iterator[Text | Padding]:
+    shown: Counter[str] = Counter()
+    for finding in one.findings:
+        shown[finding.rule] += 1
+        if verbose or shown[finding.rule] <= MOST_OF_A_RULE:
+            yield from _finding(finding, verbose=verbose)
+    for rule, count in shown.items():
+        if not verbose and count > MOST_OF_A_RULE:
+            yield Text(f"  {count - MOST_OF_A_RULE:,} more of {rule}: --verbose shows them")
+    if show_intended:
+        for row in one.intended:
+            yield _aside(f"intended  {row.rule} {printable(row.tensor)}: {row.convention}")
+    if verbose:
+        for skipped in one.not_judged:
+            yield _aside(f"not judged  {printable(skipped.tensor)}: {skipped.reason}")
+    for note in one.checkpoint.notes:
+        yield _aside(f"note  {printable(note)}")
+
+
+def _finding(finding: Finding, *, verbose: bool) -> Iterator[Text | Padding]:
+    line = Text("  ")
+    line.append(f"{finding.severity.value:<8}", style=STYLES[finding.severity])
+    line.append(f"{finding.rule} {finding.name}", style="bold")
+    names = finding.tensors if verbose else finding.tensors[:MOST_TENSORS]
+    line.append("  " + ", ".join(printable(name) for name in names), style="cyan")
+    if len(finding.tensors) > len(names):
+        line.append(f" and {len(finding.tensors) - len(names):,} more")
+    yield line
+    yield Padding(Text(finding.message), (0, 0, 0, 10))
+    if finding.advice:
+        yield Padding(Text(f"-> {finding.advice}", style="green"), (0, 0, 0, 10))
+
+
+def _verdict(report: Report, *, show_intended: bool, verbose: bool) -> Text:
+    """One line: what was found, in what, and what was not looked at."""
+    counts = report.counts
+    found = [counted(counts[severity.value], severity.value) for severity in Severity if counts[severity.value]]
+    worst = next((severity for severity in Severity if counts[severity.value]), None)
+    verdict = Text()
+    if found:
+        verdict.append("Found " + ", ".join(found), style=STYLES[worst] if worst else "")
+    elif report.audited:
+        verdict.append("No findings", style="bold green")
+    else:
+        verdict.append("Nothing was audited", style="bold red")
+    if report.audited:
+        verdict.append(f" in {counted(len(report.audited), 'checkpoint')}")
+        verdict.append(f" ({counted(sum(one.judged for one in report.audited), 'tensor')} judged by")
+        verdict.append(f" {counted(len(report.rules), 'rule')})")
+    skipped = sum(len(one.not_judged) for one in report.audited)
+    if skipped:
+        verdict.append(f"; {skipped:,} not judged" + ("" if verbose else " (--verbose)"))
+    if counts["intended"]:
+        verdict.append(f"; {counts['intended']:,} intended" + ("" if show_intended else " (--show-intended)"))
+    if report.failures:
+        verdict.append(f"; {counted(len(report.failures), 'failure')}", style="bold red")
+    if found:
+        verdict.append(f". Why: initaudit rule {next(iter(report.findings)).rule}")
+    return verdict
+
+
+def _aside(text: str) -> Text:
+    return Text(f"  {text}", style="dim")
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 tensor``, ``2 tensors``; an info has no plural."""
+    return f"{number:,} {noun}" + ("" if number == 1 or noun == "info" else "s")
+
+
+def _magnitude(number: int) -> str:
+    for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if number >= size:
+            return f"{number / size:.1f} {letter}"
+    return str(number)

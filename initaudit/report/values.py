@@ -1,0 +1,149 @@
+"""What an audit has to say, as values: rendering is the business of the modules beside this one."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from initaudit.checkpoint.values import Checkpoint
+from initaudit.errors import InitauditError
+from initaudit.rule import Fault, Rule, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault that a rule has found and no convention explains."""
+
+    rule: str
+    name: str
+    severity: Severity
+    checkpoint: str
+    tensors: tuple[str, ...]
+    message: str
+    advice: str
+    evidence: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, rule: Rule, checkpoint: str, fault: Fault) -> "Finding":
+        """A rule's fault in a checkpoint."""
+        severity = Severity(fault.severity) if fault.severity else rule.severity
+        return cls(
+            rule.code, rule.name, severity, checkpoint, fault.tensors, fault.message, fault.advice, fault.evidence
+        )
+
+    @property
+    def tensor(self) -> str:
+        """Where the fault is: the first of its tensors."""
+        return self.tensors[0]
+
+    def order(self) -> tuple[int, str, tuple[str, ...]]:
+        """The worst first, then by rule and place."""
+        return self.severity.rank, self.rule, self.tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Intended:
+    """What a rule would have found, were it not by a convention of the field."""
+
+    rule: str
+    checkpoint: str
+    tensor: str
+    convention: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotJudged:
+    """A tensor whose values no rule has seen, and why."""
+
+    checkpoint: str
+    tensor: str
+    dtype: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something was not audited, or not whole."""
+
+    path: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What was found in one checkpoint; ``judged`` counts the tensors that rules have seen."""
+
+    checkpoint: Checkpoint
+    judged: int
+    findings: tuple[Finding, ...]
+    intended: tuple[Intended, ...]
+    not_judged: tuple[NotJudged, ...]
+    failures: tuple[Failure, ...]
+
+
+class FindingsError(InitauditError):
+    """A report has findings at or above the severity that was asked about, or is not whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of one audit of one or more checkpoints."""
+
+    audited: tuple[Audited, ...]
+    unread: tuple[Failure, ...]
+    rules: tuple[Rule, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, checkpoint after checkpoint, the worst first within each."""
+        return tuple(finding for one in self.audited for finding in one.findings)
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Everything that was not audited, or not whole."""
+        return (*self.unread, *(failure for one in self.audited for failure in one.failures))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Findings by severity, and what is intended."""
+        found = Counter(finding.severity.value for finding in self.findings)
+        return {severity.value: found[severity.value] for severity in Severity} | {
+            "intended": sum(len(one.intended) for one in self.audited)
+        }
+
+    def ok(self, fail_on: str = "error") -> bool:
+        """Whether all was audited and no finding is at or above ``fail_on`` (a severity, or ``never``)."""
+        return not self.failures and not self.failing(fail_on)
+
+    def failing(self, fail_on: str) -> tuple[Finding, ...]:
+        """The findings at or above a severity; none for ``never``.
+
+        Raises:
+            ValueError: it is no severity.
+
+        """
+        if fail_on == "never":
+            return ()
+        return tuple(finding for finding in self.findings if finding.severity.rank <= Severity(fail_on).rank)
+
+    def exit_status(self, fail_on: str = "error") -> int:
+        """0 all is well, 1 there are findings, 2 something was not audited."""
+        return 2 if self.failures else int(bool(self.failing(fail_on)))
+
+    def raise_for_findings(self, fail_on: str = "error") -> None:
+        """Do nothing where `ok` holds.
+
+        Raises:
+            FindingsError: its message is the report as text.
+
+        """
+        if not self.ok(fail_on):
+            from initaudit.report.text import render
+
+            raise FindingsError(render(self))
+
+    def to_json(self) -> str:
+        """The report as the JSON document that ``--output-format json`` prints."""
+        from initaudit.report.json import render
+
+        return render(self)
