@@ -1,5 +1,6 @@
 """From a checkpoint to findings: measure, understand, judge."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -12,6 +13,7 @@ from initaudit.errors import CheckpointError
 from initaudit.layers import understand
 from initaudit.layers.values import Part
 from initaudit.model import Model, Tensor
+from initaudit.recipe import describe
 from initaudit.report.values import Audited, Failure, Finding, Intended, NotJudged, Report
 from initaudit.rule import Rule
 from initaudit.statistics import JUDGED, PIECE_BYTES, Statistics, measure, why_not_judged
@@ -96,6 +98,7 @@ def judge(understood: Understood, rules: Sequence[Rule], *, exclude: Sequence[st
         failures.append(Failure(checkpoint.path, "nothing to judge: it holds no floating-point tensor with values"))
     return Audited(
         checkpoint=checkpoint,
+        recipe=describe(model, Counter(row.convention for row in intended)),
         judged=len(model.tensors),
         findings=tuple(sorted(findings, key=Finding.order)),
         intended=tuple(sorted(intended, key=lambda row: (row.rule, row.tensor))),

@@ -6,7 +6,7 @@ is the same on every machine.
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Family = Literal["normal", "uniform", "constant", "sparse"]
@@ -23,6 +23,7 @@ class Recipe:
     shape: tuple[int, ...]
     parameter: float
     blocks: tuple[tuple[str, float | str], ...] = ()
+    dtype: str = "float32"
 
     def __repr__(self) -> str:
         word = {"normal": "std", "uniform": "bound", "sparse": "connections"}.get(self.family)
@@ -34,10 +35,10 @@ class Recipe:
 
     def put(self, where: str, value: float | str) -> "Recipe":
         """The same with ``[where]`` set to a number, or to a copy of the values at another place."""
-        return Recipe(self.family, self.shape, self.parameter, (*self.blocks, (where, value)))
+        return replace(self, blocks=(*self.blocks, (where, value)))
 
     def draw(self, name: str) -> Any:
-        """The values as a float32 array; the stream depends on the tensor's name alone."""
+        """The values as an array; the stream depends on the tensor's name alone."""
         import numpy as np
 
         generator = np.random.RandomState(zlib.crc32(name.encode()))
@@ -53,7 +54,7 @@ class Recipe:
         for where, value in self.blocks:
             place = _index(where)
             values[place] = values[_index(value)] if isinstance(value, str) else value
-        return values.astype(np.float32)
+        return values.astype(self.dtype)
 
 
 @dataclass(frozen=True, slots=True)

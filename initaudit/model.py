@@ -10,6 +10,8 @@ from typing import Any, TypeVar, cast
 from initaudit.layers.values import Part
 from initaudit.statistics.values import Statistics, Units
 
+__all__ = ["Fault", "Model", "Peers", "Tensor", "Units"]
+
 T = TypeVar("T")
 
 _NUMBER = re.compile(r"\d+")

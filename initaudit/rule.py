@@ -12,9 +12,9 @@ from enum import StrEnum
 
 from initaudit.errors import RuleError
 from initaudit.examples import Example
-from initaudit.model import Fault, Model, Tensor
+from initaudit.model import Fault, Model, Tensor, Units
 
-__all__ = ["Fault", "Model", "Rule", "Severity", "Tensor", "rule"]
+__all__ = ["Fault", "Model", "Rule", "Severity", "Tensor", "Units", "rule"]
 
 Check = Callable[..., Iterator[Fault]]
 

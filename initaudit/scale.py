@@ -135,8 +135,8 @@ def scale_fault(tensor: Tensor, model: Model, reason: str, severity: str | None 
     unscaled = " (an unscaled randn)" if abs(math.log(tensor.std)) < HARD_Z * error else ""
     return tensor.fault(
         f"std {tensor.std:.3g}{unscaled} with fan_in {fan_in:,} is a gain of {tensor.gain:.3g}, {reason};"
-        f" expected std: {scales_text(tensor)}",
-        advice=redraw_advice(tensor, model),
+        f" expected {scales_text(tensor)}",
+        advice=redraw_advice(tensor, model) if model.siblings(tensor) else "scale the draw by its fan-in",
         severity=severity,
         std=tensor.std,
         std_error=tensor.std * error,
@@ -151,8 +151,8 @@ def chain_fault(chain: Sequence[Tensor], effect: str, severity: str | None = Non
     return Fault(
         tuple(tensor.name for tensor in chain),
         f"gains of {gains[0]:.3g} to {gains[-1]:.3g} in a chain of {len(chain)} layers without norms {effect};"
-        " expected 1, or sqrt(2) before ReLU, in each",
-        f"draw each with std 1/sqrt(fan_in), or sqrt(2/fan_in) before ReLU ({scales_text(chain[0])} for the first)",
+        f" expected a gain of 1, or sqrt(2) before ReLU, in each: {scales_text(chain[0])} for the first",
+        "scale each draw by its fan-in: std 1/sqrt(fan_in), or sqrt(2/fan_in) before ReLU",
         severity,
         {"growth": chain_growth(chain), "gains": [tensor.gain for tensor in chain]},
     )

@@ -18,6 +18,8 @@ Sparse initialisation gives exactly 0; over 32 units a binomial falls under 0.05
 SMALL_BIAS = 0.1
 """Biases of 0.01 to 0.1 before ReLU are an old practice, called doubtful by CS231n; larger ones are none."""
 
+IDENTITY = "identity initialisation"
+
 FEW_UNITS = 8
 """Fewer units than this say nothing about a pattern."""
 
@@ -39,9 +41,9 @@ def he(fan_in: int) -> float:
 
 def expected_scales(fan_in: int, fan_out: int | None) -> dict[str, float]:
     """What the three schemes of the textbooks would give for these fans, as standard deviations."""
-    scales = {"1/sqrt(fan_in)": lecun(fan_in), "he": he(fan_in)}
+    scales = {"1/sqrt(fan_in)": lecun(fan_in), "He": he(fan_in)}
     if fan_out is not None:
-        scales["xavier"] = xavier(fan_in, fan_out)
+        scales["Xavier"] = xavier(fan_in, fan_out)
     return scales
 
 
@@ -89,14 +91,14 @@ def zero_pattern(tensor: Tensor) -> Pattern | None:
     filled = values.count - values.zeros
     one_value = values.minimum == 0 and math.isclose(values.mean * values.maximum, values.moments.rms**2, rel_tol=1e-6)
     if one_value and units.most == 1 and filled in (units.count, inputs.count):
-        return Pattern("identity", 1)
-    for along, across, name in ((units, inputs, "unit"), (inputs, units, "input")):
+        return Pattern(IDENTITY, 1)
+    for along, across, name, other in ((units, inputs, "unit", "inputs"), (inputs, units, "input", "units")):
         if min(along.count, across.count) < FEW_UNITS or along.occupancy is None or across.occupancy is None:
             continue
         # At random places: the counts across are no more uneven than if thrown, which a block left empty is.
         scattered = dispersion_z(across.occupancy, across.count - 1) < HARD_Z
         if along.occupancy < PATTERN_SPREAD and scattered:
-            return Pattern(f"sparse, {along.most} of {along.size} a{'n' if name == 'input' else ''} {name}", along.most)
+            return Pattern(f"sparse initialisation, {along.most} of {along.size} {other} for each {name}", along.most)
     return None
 
 
@@ -105,15 +107,16 @@ def scales_text(tensor: Tensor) -> str:
     if not tensor.part.fan_in:
         return ""
     scales = expected_scales(tensor.part.fan_in, tensor.part.fan_out or None)
-    return ", ".join(f"{name} {std:.3g}" for name, std in scales.items())
+    return "std " + ", ".join(f"{std:.3g} ({name})" for name, std in scales.items())
 
 
 def redraw_advice(tensor: Tensor, model: Model) -> str:
-    """How a weight should be drawn: as its siblings are where they agree, else by its fans."""
-    peers = model.peers(tensor)
-    if peers.count >= 2 and peers.std > 0:
-        return f"draw it as its {peers.count - 1} siblings are (std {peers.std:.3g})"
+    """How a weight should be drawn: as its siblings are, if it has any, else by its fans."""
+    siblings = model.siblings(tensor)
+    if siblings:
+        stds = sorted(sibling.std for sibling in siblings)
+        return f"draw it as its {len(siblings)} siblings are (std {stds[len(stds) // 2]:.3g})"
     if tensor.part.role == "embedding":
         return "draw it at random (std 0.02 is usual)"
     scales = scales_text(tensor)
-    return f"draw it at random, scaled to its fan-in ({scales})" if scales else "draw it at random"
+    return f"draw it at random, scaled to its fan-in: {scales}" if scales else "draw it at random"

@@ -13,6 +13,9 @@ HARD_Z = 6.0
 SMALL_P = 1e-9
 """The tail probability that `HARD_Z` stands for, where a test has one of its own."""
 
+LARGE_MEAN = 1000.0
+"""From here on a Poisson law is normal to what `HARD_Z` asks."""
+
 KURTOSIS_UNIFORM = 1.8
 KURTOSIS_NORMAL = 3.0
 
@@ -59,6 +62,12 @@ def chance_zeros(count: int, dtype: str, sigma: float) -> float:
     return count * min(1.0, math.sqrt(2 / math.pi) * tiny.get(dtype, 0.0) / 2 / sigma) if sigma > 0 else 0.0
 
 
-def exceeds_poisson(observed: float, expected: float) -> bool:
-    """Whether a count lies beyond what a Poisson law of that mean allows, at `HARD_Z`."""
-    return observed > expected + HARD_Z * math.sqrt(expected + 1) if expected > 1e-9 else observed > 0
+def exceeds_poisson(observed: int, expected: float) -> bool:
+    """Whether a Poisson law of that mean gives so many or more with a probability below `SMALL_P`."""
+    if observed <= expected:
+        return False
+    if expected > LARGE_MEAN:
+        return observed > expected + HARD_Z * math.sqrt(expected)
+    log_term = observed * math.log(expected) - expected - math.lgamma(observed + 1) if expected > 0 else -math.inf
+    # The terms of the tail fall at least geometrically, as observed > expected.
+    return log_term - math.log1p(-expected / (observed + 1)) < math.log(SMALL_P)

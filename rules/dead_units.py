@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from initaudit.examples import bad, good, normal, sparse
-from initaudit.rule import Fault, Model, Severity, Tensor, rule
-from initaudit.schemes import redraw_advice
-from initaudit.significance import chance_zeros, exceeds_poisson
+from initaudit.rule import Fault, Model, Severity, Tensor, Units, rule
+from initaudit.schemes import PATTERN_SPREAD, redraw_advice
+from initaudit.significance import exceeds_poisson
 
 
 @rule(
@@ -35,8 +35,9 @@ def dead_units(tensor: Tensor, model: Model) -> Iterator[Fault]:
     ## How is it decided?
 
     Rows (filters; columns of an [in, out] weight), then inputs, with no element other than zero are counted, unless
-    the whole weight is zero. In a sparse weight some units may be empty by chance: it is reported only where there are
-    more than a Poisson law allows, at six standard errors. Embeddings are left out: a padding row is zero by design.
+    the whole weight is zero. In a sparse weight some units may be empty by chance: it is reported only where a Poisson
+    law gives so many with a probability below 1e-9, or where all other units have one and the same number of inputs.
+    Embeddings are left out: a padding row is zero by design.
 
     ## When is it right?
 
@@ -52,17 +53,27 @@ def dead_units(tensor: Tensor, model: Model) -> Iterator[Fault]:
     for units, noun in ((tensor.units, "units"), (tensor.inputs, "inputs")):
         if units is None or not units.dead or units.count < 2:
             continue
-        # What the living units' density of zeros would leave empty by chance.
+        # What the living units' density of zeros would leave empty, if those were thrown.
         living = (units.count - units.dead) * units.size
-        density = (values.zeros - units.dead * units.size + chance_zeros(units.size, tensor.dtype, tensor.std)) / living
-        if not exceeds_poisson(units.dead, units.count * min(1.0, density) ** units.size):
+        density = min(1.0, (values.zeros - units.dead * units.size) / living)
+        by_chance = 0.0 if _is_fixed(units) else units.count * density**units.size
+        if not exceeds_poisson(units.dead, by_chance):
             continue
         at = ", ".join(map(str, units.dead_at)) + (", ..." if units.dead > len(units.dead_at) else "")
         yield tensor.fault(
-            f"{units.dead:,} of {units.count:,} {noun} are zero throughout ({at}); by chance there would be none",
+            f"{units.dead:,} of {units.count:,} {noun} are zero throughout ({at}); by chance {by_chance:.2g} would be",
             advice=redraw_advice(tensor, model),
             dead=units.dead,
             units=units.count,
             along=noun,
         )
         return
+
+
+def _is_fixed(units: Units) -> bool:
+    """Whether the living units' counts of nonzeros vary far less than thrown ones do: none is empty by chance."""
+    mean = units.density * units.size
+    square = (units.occupancy or 0.0) * mean * (1 - units.density) + mean**2
+    share = units.count / (units.count - units.dead)
+    living = mean * share
+    return square * share - living**2 < PATTERN_SPREAD * living * (1 - living / units.size)

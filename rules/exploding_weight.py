@@ -21,6 +21,7 @@ fan, which are spared at any size."""
 BROKEN_GAIN = 10.0
 """From here on ten layers multiply a signal by 10^10, and one saturates whatever it feeds."""
 BROKEN_CHAIN = 1e3
+"""What a plain chain may make of a signal: a thousandfold saturates or overflows whatever reads it."""
 
 _MLP = {f"fc{i}.weight": (64, 64) for i in range(1, 5)}
 
@@ -57,7 +58,8 @@ def exploding_weight(model: Model) -> Iterator[Fault]:
     - its deviation is 1.5 times above that of two or more siblings that agree, at six standard errors;
     - it is off the scheme of the whole model, 1.75 times where nearly all weights follow one, 5 times where half do,
       and fits no textbook scheme by any fan;
-    - it stands in a chain of layers without norms that multiplies a signal by more than 1000.
+    - it stands in a chain of layers without norms, each with such a gain, that multiplies a signal by more than 1000,
+      which is an error.
 
     ## When is it right?
 
@@ -67,23 +69,26 @@ def exploding_weight(model: Model) -> Iterator[Fault]:
 
     Scale the draw by the fan-in: std = 1/sqrt(fan_in), or sqrt(2/fan_in) before ReLU.
     """
-    named = set()
+    named: set[str] = set()
+    for chain in plain_chains(model):
+        growth = chain_growth(chain)
+        large = all((tensor.gain or 1.0) > LARGE_GAIN for tensor in chain)
+        if large and growth > BROKEN_CHAIN and len(chain) > 1:
+            named |= {tensor.name for tensor in chain}
+            yield chain_fault(chain, f"multiply a signal by {growth:.1g}", Severity.ERROR)
     for tensor in judged_weights(model):
+        if tensor.name in named:
+            continue
         gain = tensor.gain or 0.0
         odd, stray = odd_ratio(tensor, model), stray_ratio(tensor, model)
         if gain > LARGE_GAIN and not is_textbook(tensor):
-            reason = "every layer multiplies its signal by that much"
+            reason = "and the signal grows by as much"
         elif odd is not None and odd > 1:
-            reason = f"{odd:.1f} times above that of its {model.peers(tensor).count - 1} siblings"
+            reason = f"{odd:.1f} times above its {model.peers(tensor).count - 1} siblings"
         elif stray is not None and stray > 1 and not is_textbook(tensor):
-            reason = f"{stray:.1f} times above that of most weights of this model"
+            reason = f"{stray:.1f} times above most weights of this model"
         else:
             continue
-        named.add(tensor.name)
         yield scale_fault(
             tensor, model, reason, Severity.ERROR if gain > BROKEN_GAIN and not is_textbook(tensor) else None
         )
-    for chain in plain_chains(model):
-        growth = chain_growth(chain)
-        if growth > BROKEN_CHAIN and len(chain) > 1 and not named & {tensor.name for tensor in chain}:
-            yield chain_fault(chain, f"multiply a signal by {growth:.1g}")

@@ -92,27 +92,27 @@ def vanishing_weight(model: Model) -> Iterator[Fault]:
 
     Scale the draw by the fan-in: std = 1/sqrt(fan_in), or sqrt(2/fan_in) before ReLU.
     """
-    weak = []
-    for tensor in judged_weights(model):
-        gain = tensor.gain or 0.0
-        odd = odd_ratio(tensor, model)
-        stray = stray_ratio(tensor, model)
-        head = is_output(tensor, model)
-        if tensor.std < FIXED_STD and gain < (DEAD_GAIN if head else WEAK_GAIN):
-            weak.append(tensor)
-        elif odd is not None and odd < 1:
-            yield scale_fault(
-                tensor, model, f"{1 / odd:.1f} times below that of its {model.peers(tensor).count - 1} siblings"
-            )
-        elif stray is not None and stray < 1 and not head and not is_textbook(tensor):
-            yield scale_fault(tensor, model, f"{1 / stray:.1f} times below that of most weights of this model")
-    named = {tensor.name for tensor in weak}
-    for tensor in weak:
-        severity = Severity.ERROR if (tensor.gain or 0.0) < DEAD_GAIN and not is_output(tensor, model) else None
-        yield scale_fault(tensor, model, "next to nothing passes", severity)
+    named: set[str] = set()
     for chain in plain_chains(model):
         left = chain_growth(chain)
         small = all((tensor.gain or 1.0) < CHAIN_GAIN for tensor in chain)
-        if small and left < WEAK_CHAIN and len(chain) > 1 and not named & {tensor.name for tensor in chain}:
+        if small and left < WEAK_CHAIN and len(chain) > 1:
+            named |= {tensor.name for tensor in chain}
             severity = Severity.ERROR if left < BROKEN_CHAIN else None
             yield chain_fault(chain, f"leave {left:.1g} of a signal", severity)
+    for tensor in judged_weights(model):
+        if tensor.name in named:
+            continue
+        gain, head = tensor.gain or 0.0, is_output(tensor, model)
+        odd, stray = odd_ratio(tensor, model), stray_ratio(tensor, model)
+        severity = None
+        if tensor.std < FIXED_STD and gain < (DEAD_GAIN if head else WEAK_GAIN):
+            reason = "next to nothing passes"
+            severity = Severity.ERROR if gain < DEAD_GAIN and not head else None
+        elif odd is not None and odd < 1:
+            reason = f"{1 / odd:.1f} times below its {model.peers(tensor).count - 1} siblings"
+        elif stray is not None and stray < 1 and not head and not is_textbook(tensor):
+            reason = f"{1 / stray:.1f} times below most weights of this model"
+        else:
+            continue
+        yield scale_fault(tensor, model, reason, severity)

@@ -7,7 +7,7 @@ import math
 
 from initaudit.model import Model, Tensor
 from initaudit.scale import is_output
-from initaudit.schemes import is_uniform, zero_pattern
+from initaudit.schemes import IDENTITY, is_uniform, zero_pattern
 
 
 def alike(tensor: Tensor, model: Model) -> bool:
@@ -55,9 +55,10 @@ def has_a_nonzero_partner(tensor: Tensor, model: Model) -> bool:
     return alike(tensor, model) and any(other.statistics.zeros < other.count for other in model.path(tensor))
 
 
-def shows_a_pattern(tensor: Tensor, model: Model) -> bool:
-    """Its zeros were placed by a scheme: sparse or identity."""
-    return zero_pattern(tensor) is not None
+def is_identity(tensor: Tensor, model: Model) -> bool:
+    """One value at one place of each unit, zero elsewhere."""
+    pattern = zero_pattern(tensor)
+    return pattern is not None and pattern.name == IDENTITY
 
 
 def is_torch_default(tensor: Tensor, model: Model) -> bool:

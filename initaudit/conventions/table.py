@@ -95,11 +95,11 @@ TABLE = (
         "a fixed mean, as in WaveRNN's upsampling",
     ),
     Convention(
-        "sparse or identity initialisation",
+        "identity initialisation",
         ("unfilled-block", "dead-units", "equal-units"),
         "",
-        when.shows_a_pattern,
-        "Martens 2010; torch.nn.init.sparse_, eye_, dirac_",
+        when.is_identity,
+        "Le et al. 2015; torch.nn.init.eye_, dirac_",
     ),
     Convention(
         "padding row",

@@ -55,7 +55,7 @@ def _checkpoint(one: Audited) -> dict[str, Any]:
         "parameters": checkpoint.parameters,
         "bytes": checkpoint.bytes,
         "judged": one.judged,
-        "recipe": [],
+        "recipe": one.recipe,
         "notes": checkpoint.notes,
     }
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from rich.padding import Padding
 from rich.text import Text
 
-from initaudit.checkpoint.values import Checkpoint
 from initaudit.report.escaping import printable
 from initaudit.report.terminal import laid_out
 from initaudit.report.values import Audited, Finding, Report
@@ -33,14 +32,15 @@ def render(
     for one in report.audited:
         body = list(_body(one, show_intended=show_intended, verbose=verbose))
         if body or not quiet:
-            parts += [_head(one.checkpoint), *body, Text()]
+            parts += [_head(one), *body, Text()]
     if not quiet:
         parts.append(_verdict(report, show_intended=show_intended, verbose=verbose))
     text = laid_out(parts, width=width, color=color).strip("\n")
     return f"{text}\n" if text else ""
 
 
-def _head(checkpoint: Checkpoint) -> Text:
+def _head(one: Audited) -> Text:
+    checkpoint = one.checkpoint
     dtypes = Counter(entry.dtype for entry in checkpoint.entries)
     shards = f", {len(checkpoint.shards)} shards" if len(checkpoint.shards) > 1 else ""
     head = Text(printable(checkpoint.path), style="bold")
@@ -49,6 +49,8 @@ def _head(checkpoint: Checkpoint) -> Text:
         f" {', '.join(dtype for dtype, _ in dtypes.most_common(3))}{shards}",
         style="not bold dim",
     )
+    for line in one.recipe:
+        head.append(f"\n  {line}", style="not bold dim")
     return head
 
 

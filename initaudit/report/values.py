@@ -74,6 +74,7 @@ class Audited:
     """What was found in one checkpoint; ``judged`` counts the tensors that rules have seen."""
 
     checkpoint: Checkpoint
+    recipe: tuple[str, ...]
     judged: int
     findings: tuple[Finding, ...]
     intended: tuple[Intended, ...]

@@ -65,7 +65,7 @@ def _float8_table(dtype: str) -> NDArray[np.float32]:
     exponent_bits, mantissa_bits, bias, flavour = _FLOAT8[dtype]
     code = np.arange(256)
     if flavour == "power":
-        values = np.exp2(code.astype(np.float64) - bias)
+        values: NDArray[np.float64] = np.exp2(code.astype(np.float64) - bias)
         values[255] = np.nan
         return values.astype(np.float32)
     sign = np.where(code & 0x80, -1.0, 1.0)

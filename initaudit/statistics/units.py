@@ -132,6 +132,7 @@ def _summary(zeros: NDArray[np.int64], size: int, classes: list[NDArray[np.intp]
         equal=sum(len(members) for members in classes),
         classes=len(classes),
         equal_at=tuple(int(i) for i in classes[0][:EXAMPLES]) if classes else (),
+        density=density,
         fewest=int(filled.min()),
         most=int(filled.max()),
         occupancy=float(filled.var()) / (size * density * (1 - density)) if 0 < density < 1 else None,

@@ -54,6 +54,8 @@ class Units:
     """Into how many classes of equals those units fall."""
     equal_at: tuple[int, ...] = ()
     """The first few indices of the largest class of equals."""
+    density: float = 1.0
+    """The part of all elements that is not zero."""
     fewest: int = 0
     """The smallest number of nonzero elements of a unit."""
     most: int = 0

@@ -1,0 +1,87 @@
+"""The house: which module may know which, and what importing costs."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import initaudit
+
+ROOT = Path(__file__).parents[1]
+
+# What each room may import from us, besides itself. The way of the data runs down this list.
+ALLOWED = {
+    "errors": set(),
+    "checkpoint": {"errors"},
+    "statistics": {"checkpoint"},
+    "layers": {"checkpoint", "statistics"},
+    "model": {"layers", "statistics"},
+    "significance": set(),
+    "schemes": {"model", "significance"},
+    "scale": {"model", "schemes", "significance"},
+    "examples": set(),
+    "rule": {"errors", "examples", "model"},
+    "rules": set(),
+    "registry": {"errors", "rule"},
+    "conventions": {"model", "scale", "schemes"},
+    "recipe": {"model", "schemes"},
+    "audit": {"checkpoint", "conventions", "errors", "layers", "model", "recipe", "report", "rule", "statistics"},
+    "report": {"audit", "checkpoint", "errors", "layers", "model", "rule", "statistics", ""},
+    "cli": {"audit", "errors", "registry", "report", ""},
+    "__main__": {"cli"},
+    "": {"audit", "errors", "registry", "report", "rule"},
+}
+RULE_VOCABULARY = {"examples", "model", "rule", "scale", "schemes", "significance"}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The rooms of ours that a module imports, anywhere in it; "" is the package itself."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        for name in names:
+            if name.split(".")[0] == "initaudit":
+                yield [*name.split("."), ""][1]
+
+
+def room(path: Path) -> str:
+    first = path.relative_to(ROOT / "initaudit").parts[0].removesuffix(".py")
+    return "" if first == "__init__" else first
+
+
+MODULES = sorted((ROOT / "initaudit").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_run_one_way(path: Path) -> None:
+    own = room(path)
+    assert set(imported(path)) - {own} <= ALLOWED[own]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "rules").glob("*.py")), ids=lambda path: path.stem)
+def test_a_rule_imports_only_the_public_vocabulary(path: Path) -> None:
+    assert set(imported(path)) <= RULE_VOCABULARY
+
+
+def test_the_folder_of_rules_holds_nothing_but_rules() -> None:
+    assert not [path for path in (ROOT / "rules").iterdir() if path.suffix != ".py" and path.name != "__pycache__"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_file_outgrows_its_room(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def test_what_the_package_exports_is_there_and_sorted() -> None:
+    assert initaudit.__all__ == sorted(initaudit.__all__, key=lambda name: (name.islower(), name))
+    assert all(getattr(initaudit, name) is not None for name in initaudit.__all__)
+
+
+def test_importing_the_package_imports_neither_numpy_nor_torch() -> None:
+    code = "import initaudit, sys; print(sorted({'numpy', 'torch', 'rich', 'click'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,90 @@
+"""Every rule by its own examples and by the fixtures: what is right is silent, what is wrong is found at its place."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import save_file
+
+from initaudit.audit import audit
+from initaudit.examples import Example
+from initaudit.registry import load_rules
+from initaudit.report.values import Report
+from initaudit.rule import Rule
+
+ROOT = Path(__file__).parents[1]
+RULES = tuple(load_rules().values())
+EXAMPLES = [(rule, example) for rule in RULES for example in rule.examples]
+GOOD = sorted((ROOT / "fixtures" / "good").rglob("*.safetensors"))
+BAD = sorted((ROOT / "fixtures" / "bad").glob("*.safetensors"))
+
+
+def audited(example: Example, folder: Path, *rules: Rule) -> Report:
+    path = folder / "example.safetensors"
+    save_file({name: recipe.draw(name) for name, recipe in example.tensors.items()}, path)
+    return audit([path], rules)
+
+
+@pytest.mark.parametrize(("rule", "example"), EXAMPLES, ids=lambda part: getattr(part, "caption", None) or part.code)
+def test_a_rule_speaks_exactly_where_its_example_says(rule: Rule, example: Example, tmp_path: Path) -> None:
+    report = audited(example, tmp_path, rule)
+    assert report.failures == ()
+    assert tuple(tensor for finding in report.findings for tensor in finding.tensors) == example.at
+
+
+@pytest.mark.parametrize(
+    ("rule", "example"),
+    [pair for pair in EXAMPLES if pair[1].is_good],
+    ids=lambda part: getattr(part, "caption", None) or part.code,
+)
+def test_what_is_right_for_one_rule_is_no_error_for_another(rule: Rule, example: Example, tmp_path: Path) -> None:
+    others = [other for other in RULES if other.code != rule.code and not other.code.startswith(rule.code[:3])]
+    assert not [finding for finding in audited(example, tmp_path, *others).findings if finding.severity == "error"]
+
+
+@pytest.mark.parametrize("path", GOOD, ids=lambda path: path.relative_to(ROOT / "fixtures" / "good").as_posix())
+def test_a_healthy_fixture_is_clean_under_all_rules(path: Path) -> None:
+    report = audit([path], RULES)
+    assert report.findings == ()
+    assert report.failures == ()
+
+
+@pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
+def test_a_broken_fixture_is_found_by_the_rule_it_is_named_after_and_by_no_other(path: Path) -> None:
+    report = audit([path], RULES)
+    assert [f"{finding.rule}-{finding.name}" for finding in report.findings] == [path.stem]
+
+
+def test_every_rule_has_a_broken_fixture() -> None:
+    assert [path.stem for path in BAD] == [f"{rule.code}-{rule.name}" for rule in RULES]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
+def test_a_rule_is_named_after_its_module_and_has_a_whole_page(rule: Rule) -> None:
+    assert Path(inspect.getfile(rule.check)).stem == rule.check.__name__
+    assert re.fullmatch(r"IA[1-6]\d\d", rule.code)
+    assert rule.summary.endswith(".")
+    headings = re.findall(r"^## (.*)$", rule.page, re.MULTILINE)
+    assert headings[0].startswith("Why is this ")
+    assert headings[1:] == ["How is it decided?", "When is it right?", "What to do"]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
+def test_an_example_reads_as_the_source_that_builds_it(rule: Rule) -> None:
+    from initaudit.examples import constant, normal, sparse, uniform
+
+    words = {"constant": constant, "normal": normal, "sparse": sparse, "uniform": uniform, "nan": float("nan")}
+    for example in rule.examples:
+        for recipe in example.tensors.values():
+            assert repr(eval(repr(recipe), {**words, "inf": float("inf")})) == repr(recipe)
+
+
+def test_names_and_codes_are_unique() -> None:
+    assert len({rule.name for rule in RULES}) == len(RULES)
+
+
+def test_the_table_of_rules_in_the_readme_is_up_to_date() -> None:
+    rows = [f"| {rule.code} | `{rule.name}` | {rule.severity.value} | {rule.summary} |" for rule in RULES]
+    table = re.findall(r"^\| IA\d.*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert table == rows
