@@ -16,6 +16,7 @@ from initaudit.model import Model, Tensor
 from initaudit.recipe import describe
 from initaudit.report.values import Audited, Failure, Finding, Intended, NotJudged, Report
 from initaudit.rule import Rule
+from initaudit.schemes import Draw, Scheme, recognise
 from initaudit.statistics import JUDGED, PIECE_BYTES, Statistics, measure, why_not_judged
 
 Progress = Callable[[int], None]
@@ -29,6 +30,7 @@ class Understood:
     checkpoint: Checkpoint
     parts: dict[str, Part]
     statistics: dict[str, Statistics]
+    schemes: dict[str, Scheme]
 
     @property
     def model(self) -> Model:
@@ -36,7 +38,10 @@ class Understood:
         entries = sorted(
             (e for e in self.checkpoint.entries if e.name in self.statistics), key=lambda entry: entry.name
         )
-        tensors = (Tensor(e.name, e.dtype, e.shape, self.parts[e.name], self.statistics[e.name]) for e in entries)
+        tensors = (
+            Tensor(e.name, e.dtype, e.shape, self.parts[e.name], self.statistics[e.name], self.schemes.get(e.name))
+            for e in entries
+        )
         return Model(tuple(tensors), self.checkpoint.config)
 
 
@@ -67,7 +72,10 @@ def read(checkpoint: Checkpoint, *, exclude: Sequence[str] = (), progress: Progr
                     statistics[entry.name] = measure(reader, entry)
                 if progress is not None:
                     progress(entry.end - entry.begin)
-    return Understood(checkpoint, understand(checkpoint.entries, statistics, checkpoint.config), statistics)
+    parts = understand(checkpoint.entries, statistics, checkpoint.config)
+    measured = (entry for entry in checkpoint.entries if entry.name in statistics)
+    schemes = recognise(Draw(entry, parts[entry.name], statistics[entry.name]) for entry in measured)
+    return Understood(checkpoint, parts, statistics, schemes)
 
 
 def judge(understood: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()) -> Audited:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
+from initaudit.layers.axes import input_axis, unit_axis
 from initaudit.layers.values import Part
+from initaudit.schemes import Pattern, Scheme, zero_pattern
 from initaudit.statistics.values import Statistics, Units
 
 __all__ = ["Fault", "Model", "Peers", "Tensor", "Units"]
@@ -34,13 +36,14 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One tensor of a checkpoint: what it is (`part`) and what its values look like (`statistics`)."""
+    """One tensor of a checkpoint: what it is (`part`), what its values look like, and the scheme they show."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     part: Part
     statistics: Statistics
+    scheme: Scheme | None = None
 
     @property
     def is_weight(self) -> bool:
@@ -70,28 +73,17 @@ class Tensor:
     @property
     def units(self) -> Units | None:
         """The output units: the rows of an `out_in` weight, the columns of an `in_out` one; None where unknown."""
-        return self.statistics.units.get(self._axes[0])
+        return self.statistics.units.get(unit_axis(self.part, self.shape))
 
     @property
     def inputs(self) -> Units | None:
         """What each input feeds: the columns of an `out_in` weight; None where unknown."""
-        return self.statistics.units.get(self._axes[1])
+        return self.statistics.units.get(input_axis(self.part, self.shape))
 
     @property
-    def _axes(self) -> tuple[int, int]:
-        """The axes of output units and inputs; -1 where there is none."""
-        rank = len(self.shape)
-        if rank < 2:
-            return -1, -1
-        match self.part.layout:
-            case "in_out":
-                return rank - 1, 0 if rank == 2 else rank - 2
-            case "conv_transposed":
-                return 1, 0
-            case "expert_3d":
-                return (rank - 1, rank - 2) if self.part.fan_out == self.shape[-1] else (rank - 2, rank - 1)
-            case _:
-                return 0, 1
+    def pattern(self) -> Pattern | None:
+        """The scheme that placed its zeros, sparse or identity, if one did."""
+        return zero_pattern(self.statistics, self.units, self.inputs)
 
     def fault(self, message: str, *, advice: str, severity: str | None = None, **evidence: Any) -> Fault:
         """A fault of this tensor."""

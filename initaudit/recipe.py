@@ -3,12 +3,11 @@
 from collections import Counter
 
 from initaudit.model import Model
-from initaudit.schemes import zero_pattern
 
 
 def describe(model: Model, intended: Counter[str]) -> tuple[str, ...]:
     """The schemes that can be told by sight, and the conventions that explain what deviates, with their numbers."""
-    patterns = Counter(pattern.name for weight in model.weights if (pattern := zero_pattern(weight)) is not None)
+    patterns = Counter(pattern.description for weight in model.weights if (pattern := weight.pattern) is not None)
     lines = [f"{name}: {_weights(count)}" for name, count in sorted(patterns.items())]
     if intended:
         names = (

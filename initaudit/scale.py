@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from initaudit.advice import redraw_advice, scales_text
 from initaudit.model import Fault, Model, Tensor
-from initaudit.schemes import redraw_advice, scales_text, zero_pattern
 from initaudit.significance import HARD_Z, log_std_error
 
 LEAST_COUNT = 64
@@ -53,7 +53,7 @@ def judged_weights(model: Model) -> Iterator[Tensor]:
     for tensor in model.weights:
         if tensor.count < LEAST_COUNT or not tensor.part.fan_in or tensor.statistics.nonfinite:
             continue
-        if tensor.std == 0 or _is_normalised(tensor, model) or zero_pattern(tensor) is not None:
+        if tensor.std == 0 or _is_normalised(tensor, model) or tensor.pattern is not None:
             continue
         yield tensor
 

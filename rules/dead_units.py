@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
+from initaudit.advice import redraw_advice
 from initaudit.examples import bad, good, normal, sparse
 from initaudit.rule import Fault, Model, Severity, Tensor, Units, rule
-from initaudit.schemes import PATTERN_SPREAD, redraw_advice
+from initaudit.schemes import PATTERN_SPREAD
 from initaudit.significance import exceeds_poisson
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from initaudit.advice import redraw_advice
 from initaudit.examples import bad, constant, good, normal
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
-from initaudit.schemes import redraw_advice
 from initaudit.significance import chance_equal_pairs
 
 MOST_BY_CHANCE = 1e-6

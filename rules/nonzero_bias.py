@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from initaudit.advice import is_small_positive
 from initaudit.examples import bad, constant, good, normal, uniform
 from initaudit.rule import Fault, Severity, Tensor, rule
-from initaudit.schemes import is_small_positive
 
 
 @rule(

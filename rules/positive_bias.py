@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from initaudit.advice import is_small_positive
 from initaudit.examples import bad, constant, good, normal
 from initaudit.rule import Fault, Model, Severity, rule
-from initaudit.schemes import is_small_positive
 
 
 @rule(

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from initaudit.advice import redraw_advice
 from initaudit.examples import bad, good, normal, sparse
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
-from initaudit.schemes import redraw_advice
 from initaudit.significance import HARD_Z, chance_zeros, dispersion_z, exceeds_poisson
 
 LEAST_PART = 0.005

@@ -18,23 +18,25 @@ ALLOWED = {
     "checkpoint": {"errors"},
     "statistics": {"checkpoint"},
     "layers": {"checkpoint", "statistics"},
-    "model": {"layers", "statistics"},
     "significance": set(),
-    "schemes": {"model", "significance"},
-    "scale": {"model", "schemes", "significance"},
+    "schemes": {"checkpoint", "layers", "significance", "statistics"},
+    "model": {"layers", "schemes", "statistics"},
+    "advice": {"model"},
+    "scale": {"advice", "model", "significance"},
     "examples": set(),
     "rule": {"errors", "examples", "model"},
     "rules": set(),
     "registry": {"errors", "rule"},
     "conventions": {"model", "scale", "schemes"},
-    "recipe": {"model", "schemes"},
-    "audit": {"checkpoint", "conventions", "errors", "layers", "model", "recipe", "report", "rule", "statistics"},
-    "report": {"audit", "checkpoint", "errors", "layers", "model", "rule", "statistics", ""},
+    "recipe": {"model"},
+    "audit": {"checkpoint", "conventions", "errors", "layers", "model", "recipe", "report", "rule", "schemes"}
+    | {"statistics"},
+    "report": {"audit", "checkpoint", "errors", "layers", "model", "rule", "schemes", "statistics", ""},
     "cli": {"audit", "errors", "registry", "report", ""},
     "__main__": {"cli"},
     "": {"audit", "errors", "registry", "report", "rule"},
 }
-RULE_VOCABULARY = {"examples", "model", "rule", "scale", "schemes", "significance"}
+RULE_VOCABULARY = {"advice", "examples", "model", "rule", "scale", "schemes", "significance"}
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -43,6 +45,8 @@ def imported(path: Path) -> Iterator[str]:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module]
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield room(path)
         for name in names:
             if name.split(".")[0] == "initaudit":
                 yield [*name.split("."), ""][1]

@@ -7,7 +7,7 @@ import math
 
 from initaudit.model import Model, Tensor
 from initaudit.scale import is_output
-from initaudit.schemes import IDENTITY, is_uniform, zero_pattern
+from initaudit.schemes import UNIFORM, fits
 
 
 def alike(tensor: Tensor, model: Model) -> bool:
@@ -57,12 +57,13 @@ def has_a_nonzero_partner(tensor: Tensor, model: Model) -> bool:
 
 def is_identity(tensor: Tensor, model: Model) -> bool:
     """One value at one place of each unit, zero elsewhere."""
-    pattern = zero_pattern(tensor)
-    return pattern is not None and pattern.name == IDENTITY
+    return tensor.pattern is not None and tensor.pattern.name == "identity"
 
 
 def is_torch_default(tensor: Tensor, model: Model) -> bool:
     """A bias drawn from U(±1/√fan_in) with the fan of its own layer's weight, as that layer computes it."""
+    if tensor.statistics.is_constant and tensor.count > 1:
+        return False
     for weight in model.layer(tensor):
         if not weight.is_weight or weight.part.fan_in is None:
             continue
@@ -73,7 +74,7 @@ def is_torch_default(tensor: Tensor, model: Model) -> bool:
             fans.add(weight.shape[1])
         if weight.part.role == "rnn_weight":  # a recurrent layer draws everything by its hidden size
             fans.update({weight.part.fan_in, tensor.count, tensor.count // 3, tensor.count // 4})
-        if any(is_uniform(tensor, fan**-0.5) for fan in fans if fan):
+        if any(fits(tensor.statistics, tensor.dtype, UNIFORM, (3 * fan) ** -0.5) for fan in fans if fan):
             return True
     return False
 

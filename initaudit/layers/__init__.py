@@ -24,13 +24,14 @@ def understand(
     layers = group(entries)
     widths = Widths.of(layers)
     branches = frozenset(layer.path[:depth] for layer in layers for depth in range(len(layer.path)))
-    judge = Judge(statistics, widths, frozenset(_vocabularies(config)), branches)
+    averaged = frozenset(layer.owner for layer in layers if layer.has("average"))
+    judge = Judge(statistics, widths, frozenset(_vocabularies(config)), branches, averaged)
     verdicts = [judge.judge(layer) for layer in layers]
     weights = [
         (layer, member)
         for layer, roles in zip(layers, verdicts, strict=True)
         for member, verdict in zip(layer.members, roles, strict=True)
-        if verdict.role in ("weight", "rnn_weight") and len(member.shape) >= 2
+        if verdict.role in ("weight", "rnn_weight") and len(member.shape) >= 2 and 0 not in member.shape
     ]
     choices = Arrangement(Surroundings.of(layers, weights), widths).choose(weights)
     parts: dict[str, Part] = {}
@@ -45,8 +46,9 @@ def understand(
 def _part(layer: Layer, member: Member, kind: Kind, verdict: Verdict, choice: Choice | None) -> Part:
     """What a tensor is, from what was found out about it and its layer."""
     if choice is None:
-        lookup = verdict.role in ("embedding", "positional") and member.meaning == "weight"
-        choice = plain(member.shape, "embedding" if lookup or verdict.role == "embedding" else "none", verdict.evidence)
+        named = verdict.role in ("embedding", "positional") and member.meaning in ("weight", "table")
+        lookup = named and len(member.shape) == 2
+        choice = plain(member.shape, "embedding" if lookup else "none", verdict.evidence)
     return Part(
         layer=layer.owner,
         kind=kind,

@@ -7,6 +7,7 @@ from .choices import Choice, bilinear, plain, stack
 from .grouping import Layer, Member, is_transparent
 from .neighbours import Shape, Surroundings
 
+_OFTEN = 3  # kernels of one shape: what reads a network's input is rarely there so often
 _NEAR = 4  # names around a kernel that are asked
 
 
@@ -58,11 +59,11 @@ def guess(layer: Layer, member: Member, surroundings: Surroundings) -> Choice:
 def groups(layer: Layer, member: Member, surroundings: Surroundings) -> int:
     """The groups of a kernel [out, in/groups, k…], as far as its surroundings show them."""
     shape = member.shape
-    if len(shape) < 3 or 0 in shape or shape[0] == 1:
+    if len(shape) < 3 or shape[0] == 1:
         return 1
     if shape[1] == 1:
         return shape[0] if _is_depthwise(layer, shape, surroundings) else 1
-    fits = layer.is_numbered and shape[0] % shape[1] == 0 and math.prod(shape[2:]) > 1
+    fits = surroundings.kernels[shape] >= _OFTEN and shape[0] % shape[1] == 0 and math.prod(shape[2:]) > 1
     if not fits or surroundings.everything.written[shape[1]]:
         return 1
     # Nothing in the checkpoint is as wide as what a filter reads, but another layer nearby writes as much as this one.
@@ -98,9 +99,10 @@ def _is_depthwise(layer: Layer, shape: Shape, surroundings: Surroundings) -> boo
         return False  # full kernels read what it writes, as those of a plain network do
     if math.prod(shape[2:]) == 1:
         return shape[0] in around.filtered  # alone it would only scale; beside a larger one it is a branch
-    repeated = surroundings.filters[layer.place] > 1
-    if repeated or surroundings.filters.total() > 1:
-        return repeated or not full
+    if surroundings.filters[layer.place] > 1:
+        return True
+    if len(surroundings.filters) > 1:
+        return not full
     read = surroundings.everything.spatial | surroundings.everything.pointwise
     return shape[0] not in read  # the only one: the beginning of a network, if anybody reads it
 

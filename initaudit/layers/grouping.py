@@ -101,7 +101,7 @@ class Layer:
     @property
     def is_numbered(self) -> bool:
         """Whether a module around is one of a numbered list, such as a block."""
-        return any(segment.isdecimal() for segment in self.path)
+        return any(segment.isdecimal() for segment in self.path[:-1])
 
     @property
     def index(self) -> int | None:
@@ -139,9 +139,11 @@ def _split(name: str) -> tuple[str, Path, str]:
 def _unwrap(owner: str, path: Path, leaf: str) -> tuple[str, Path, str]:
     """The owner, the path and the leaf without torch's parametrisation; its parts are called as weight norm's were."""
     at = path.index("parametrizations")
+    mark = "/" if "/" in owner else "."
+    owner = owner.removesuffix(mark.join(path[at:])).removesuffix(mark)
     inner = path[at + 1] if at + 1 < len(path) else "weight"
-    part = inner if leaf in names.PARAMETRISED else f"{inner}_{'g' if leaf == 'original0' else 'u'}"
-    return owner.partition("parametrizations")[0].rstrip("./"), path[:at], part
+    part = names.PARAMETRISED.get(leaf)
+    return owner, path[:at], leaf if part is None else inner + part
 
 
 def _stem(leaf: str) -> str:

@@ -44,8 +44,8 @@ class Arrangement:
         """The layout that the shapes of siblings settle."""
         shape = member.shape
         bias = self._bias(layer, member)
-        if math.prod(shape) == 0:
-            return None
+        if member.leaf == "depthwise_kernel" and len(shape) > 2:
+            return _depthwise(shape)
         if len(shape) == 3:
             heads = self._heads(layer, member, bias)
             if heads is not None:
@@ -59,7 +59,7 @@ class Arrangement:
             if shape[0] == shape[1] or length not in shape:
                 return None
             return plain(shape, "out_in" if length == shape[0] else "in_out", "bias length")
-        if member.leaf == "kernel":
+        if member.leaf.endswith("kernel"):
             return plain(shape, "in_out", "bias length") if length == shape[-1] else None
         return convolutions.settle(layer, member, length, self.surroundings)
 
@@ -97,21 +97,22 @@ class Arrangement:
 
     def _guess(self, layer: Layer, member: Member) -> Choice:
         """The layout that neighbours and the name propose."""
-        shape = member.shape
-        if member.leaf in ("kernel", "w") or "recurrent_kernel" in member.leaf:
+        shape, leaf = member.shape, member.leaf.rstrip("0123456789")
+        if leaf.endswith("kernel"):
             return plain(shape, "in_out", "leaf name")
-        if len(shape) == 2:
-            return self._matrix(member)
         if len(shape) == 3 and stacks.is_stack(layer, member, self.widths):
             return stacks.guess(layer, member, self.surroundings, self.widths)
+        if leaf == "w" or (len(shape) == 2 and member.meaning == "projection"):
+            return plain(shape, "in_out", "leaf name")  # what no module owns is multiplied as it is, x @ w
+        if len(shape) == 2:
+            return plain(shape, "out_in", "leaf name")
         return convolutions.guess(layer, member, self.surroundings)
 
-    def _matrix(self, member: Member) -> Choice:
-        """The layout of a matrix without bias: a module's is [out, in]; a bare parameter is used as ``x @ w``."""
-        shape = member.shape
-        if member.meaning != "projection":
-            return plain(shape, "out_in", "leaf name")
-        return plain(shape, "in_out", "leaf name")
+
+def _depthwise(shape: tuple[int, ...]) -> Choice:
+    """A depthwise kernel of Keras, [k…, in, multiplier]: each input feeds ``multiplier`` outputs of its own."""
+    field = math.prod(shape[:-2])
+    return Choice("in_out", Fans(field, field * shape[-1]), "leaf name", groups=shape[-2])
 
 
 def _ballots(layer: Layer, member: Member) -> Iterator[Ballot]:

@@ -14,7 +14,7 @@ from typing import Literal
 Meaning = Literal[
     # of a leaf
     "weight", "projection", "bias", "scale", "shift", "running_stat", "statistic", "rnn_weight", "rnn_bias", "part",
-    "buffer", "position", "token", "table", "gate", "state", "factor", "adapter",
+    "buffer", "average", "position", "token", "table", "gate", "state", "factor", "adapter",
     # of a module
     "norm", "activation", "matrix", "bilinear", "transposed", "depthwise", "stem", "downward", "upward", "rising",
     "falling",
@@ -54,6 +54,7 @@ LEAVES = (
     Line(
         "adapter", "IA3, OFT, BOFT, VeRA, FourierFT", ("ia l$", "oft r$", "boft", "vera lambda", "fourierft spectrum")
     ),
+    Line("buffer", "VeRA: frozen factors", ("vera a", "vera b")),
     Line("adapter", "trained rows of a table", ("tokens delta",)),
     Line(
         "factor", "LoRA and kin; kohya says down and up", ("lora a", "lora b", "lora embedding", "lora down", "lora up")
@@ -61,16 +62,18 @@ LEAVES = (
     Line("factor", "LoHa, LoKr, GraLoRA", ("hada w", "lokr w", "gralora a", "gralora b")),
     # state-space models and linear recurrences; capital letters are the papers'
     Line("state", "Mamba and kin", ("^a log", "^a logs$", "^A$", "^D$", "^ds$", "^dt bias$", "^dt projs bias$")),
+    Line("state", "S4", ("log dt$", "^a real$", "^a imag$", "log a real$", "inv a real$", "inv dt$")),
     Line("state", "RWKV", ("^time decay", "^time first", "^time faaaa", "^time mix", "^time maa")),
     Line("state", "RG-LRU", ("^recurrent param$", "^a param$")),
     # computed, not trained
     Line("buffer", "rotary and sinusoidal positions", ("inv freq", "freqs", "cached$", "^pe$", "float tensor$")),
     Line("buffer", "indices", ("ids$", "indices$", "index$", "idx$", "idxs$", "coords table$", "grid$")),
     Line("buffer", "masks", ("mask$", "masks$", "masked bias$")),
+    Line("gate", "policies: the spread of actions", ("log std$", "logstd$")),
     Line("buffer", "detection: anchors and the mean image", ("anchors$", "mean$", "std$")),
     Line("buffer", "signal processing", ("window$", "^fb$", "fbank$", "fbanks$", "basis$", "filters$")),
     Line("buffer", "diffusion: the schedule", ("betas$", "alphas$", "cumprod", "posterior", "^sigmas$")),
-    Line("buffer", "vector quantisation by moving averages", ("cluster size$", "embed avg$", "inited$", "initted$")),
+    Line("average", "vector quantisation by moving averages", ("cluster size$", "embed avg$", "inited$", "initted$")),
     Line("buffer", "contrastive learning", ("queue$", "queue ptr$", "^center$")),
     Line("buffer", "bookkeeping", ("^version$", "^step$", "steps$", "num updates$", "extra state$")),
     Line("buffer", "quantisation", ("qweight$", "qzeros$", "zero point$", "input scale$", "weight scale$", "absmax$")),
@@ -90,7 +93,9 @@ LEAVES = (
     Line("position", "Transformer-XL's u and v, XLNet's s", ("^r w bias$", "^r r bias$", "^r s bias$", "^bias u$")),
     Line("position", "XLNet's segments", ("seg embed$",)),
     # learned vectors that stand in a sequence
-    Line("token", "classes, masks, registers", ("token$", "tokens$", "class embedding$", "cls emb", "mask emb")),
+    Line(
+        "token", "classes, masks, registers", ("token$", "tokens$", "^cls$", "class embedding$", "cls emb", "mask emb")
+    ),
     Line("token", "what stands in for masked frames", ("spec embed$",)),
     Line("token", "learned queries", ("query$", "queries$", "query embed", "latent$", "latents$", "^probe$")),
     Line("token", "ends of rows, fillers, prompts", ("newline$", "^pad", "^no ", "prompt$", "prompts$")),
@@ -108,12 +113,14 @@ LEAVES = (
 """What the last name of a tensor means."""
 
 MODULES = (
-    Line("adapter", "LoRA and bottleneck adapters", ("lora", "adapter", "adapters")),
+    Line("adapter", "LoRA and kin", ("lora", "loha", "lokr", "dora")),
     Line("matrix", "what leads out of a table's width", ("unembed", "embed out$", "to logits$", "logits$")),
     Line("matrix", "linear layers", ("proj$", "projection$", "project$", "projector$", "linear$", "dense$", "fc$")),
     Line("matrix", "linear layers", ("^proj", "^linear", "^lin", "^fc", "^to", "^dense")),
+    Line("matrix", "what leads into a table's width", ("to embedding$", "to embed$", "to emb$", "to tokens$")),
     Line("matrix", "patches are projected", ("patch embed", "patch embedding", "patch embeddings", "patch emb")),
     Line("matrix", "heads", ("head$", "classifier$", "output$", "out$", "score$", "decoder$", "output layer$")),
+    Line("matrix", "heads", ("readout$", "prediction$", "predictions$", "predictor$", "prototypes$")),
     Line("position", "position tables", ("position", "positions", "positional", "pos embed", "pos emb", "posemb")),
     Line("position", "position tables", ("pos embedding", "pos embeddings", "pos enc", "posenc", "^wpe$", "pos$")),
     Line("position", "relative positions", ("rel pos", "relpos", "relative", "rel attn", "rel emb", "rel embeddings")),
@@ -129,7 +136,8 @@ MODULES = (
 """What a layer is, by the module's own name."""
 
 CONVOLUTIONS = (
-    Line("transposed", "transposed convolutions", ("transpose", "transposed", "transp", "deconv", "conv t$", "upconv")),
+    Line("transposed", "transposed convolutions", ("transpose", "transposed", "transp", "convtranspose")),
+    Line("transposed", "transposed convolutions", ("deconv", "deconvs", "upconv", "transpconv", "conv t$", "convtr")),
     Line("depthwise", "depthwise convolutions", ("dw", "depthwise", "dwconv", "dconv")),
     Line("stem", "where a signal of one channel enters", ("stem", "conv in$", "conv init$", "conv pre$", "patch")),
     Line("downward", "layers that shrink", ("down", "downsample", "downsampler", "encoder", "sr", "reduction")),
@@ -149,8 +157,11 @@ _NUMBERED: dict[str, Meaning] = {"1": "rising", "2": "falling", "3": "rising"}
 EXPERTS = frozenset({"expert", "experts", "moe"})
 """Words for a mixture of experts."""
 
-PARAMETRISED = frozenset({"original", "original1"})
-"""What torch's parametrisations call the tensor that is multiplied: the weight, as far as drawing it goes."""
+PARAMETRISED = {"original": "", "original1": "", "original0": "_g", "_u": "_u", "_v": "_v"}
+"""What weight norm and spectral norm added to a weight's name, by what torch's parametrisations call its parts.
+
+Nothing is added for the tensor that is multiplied, which is the weight as far as drawing it goes.
+"""
 
 TRANSPARENT = frozenset({
     ("default",),  # an adapter's name, and anything there is only one of

@@ -61,7 +61,7 @@ class Container:
     bias: Shape | None = None
     """The bias that the module itself owns, if it is called nothing else."""
     tables: set[Shape] = field(default_factory=set)
-    """The shapes of the matrices right below, such as a bias for each head."""
+    """The shapes of the tables right below, such as a bias for each head."""
     fore: set[Shape] = field(default_factory=set)
     """The first two sizes of three-dimensional weights: (heads, width of a head) where heads come together."""
     aft: set[Shape] = field(default_factory=set)
@@ -97,19 +97,21 @@ class Surroundings:
     containers: dict[Path, Container]
     filters: Counter[Path]
     """How many kernels with one channel in each filter there are of each place: the same in every block."""
+    kernels: Counter[Shape]
+    """How many kernels there are of each shape."""
 
     @classmethod
     def of(cls, layers: Iterable[Layer], weights: Iterable[tuple[Layer, Member]]) -> "Surroundings":
         """The surroundings that all layers and their weights make up for each other."""
-        found = cls({(): Container()}, Counter())
+        found = cls({(): Container()}, Counter(), Counter())
         for layer in layers:
             parent = found._container(layer.path[:-1])
-            parent.tables.update(member.shape for member in layer.members if len(member.core) == len(member.shape) == 2)
+            parent.tables.update(member.shape for member in layer.members if _is_table(member))
             bias = layer.first("bias")
             if bias is not None and not layer.stem:
                 found._container(layer.path).bias = bias
             main = layer.first("weight", "scale")
-            if layer.index is not None and main:
+            if layer.index is not None and main and 0 not in main:
                 parent.sequence[layer.index] = main
         for layer, member in weights:
             found._place(layer, member.shape)
@@ -135,6 +137,8 @@ class Surroundings:
                 (container.spatial if is_spatial else container.pointwise).add(shape[1])
             elif is_filter and is_spatial:
                 container.filtered.add(shape[0])
+        if is_spatial:
+            self.kernels[shape] += 1
         if is_filter:
             self.filters[layer.place] += 1
         if len(shape) == 3:
@@ -159,3 +163,8 @@ class Surroundings:
             if container and (container.spatial or container.pointwise):
                 return container
         return Container()
+
+
+def _is_table(member: Member) -> bool:
+    """Whether a tensor is a matrix that multiplies nothing."""
+    return len(member.core) == len(member.shape) == 2 and member.meaning in ("position", "bias", "gate")

@@ -18,6 +18,7 @@ _FROM_NAMES: Mapping[Meaning, Role] = {
     "position": "positional",
     "token": "token",
     "buffer": "buffer",
+    "average": "buffer",
     "part": "other_param",
     "gate": "other_param",
     "state": "other_param",
@@ -36,13 +37,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Everything that roles are judged by, besides the layer itself."""
+    """What roles are judged by, besides the layer itself."""
 
     statistics: Mapping[str, Statistics]
     widths: Widths
     vocabularies: frozenset[int]
     branches: frozenset[Path]
     """The modules that hold others."""
+    averaged: frozenset[str]
+    """The modules whose table is a moving average, as their other tensors show."""
 
     def judge(self, layer: Layer) -> list[Verdict]:
         """The roles of a layer's members, in their order."""
@@ -67,55 +70,51 @@ class Judge:
             case "factor":
                 return Verdict("weight" if len(member.shape) >= 2 else "other_param", "leaf name")
             case "table":
-                return _table(member, layer)
+                return Verdict("buffer", "siblings") if layer.owner in self.averaged else _table(member, layer)
             case _:
                 return Verdict("unknown" if len(member.core) > 1 else "other_param", "rank")
 
     def _norm(self, layer: Layer) -> Verdict | None:
-        """Why a layer is a norm, if it is: it scales a signal, and has no matrix."""
+        """Why a layer is a norm, if it is: it has a scale or a shift, a vector, and no matrix."""
         scale = next((member for member in layer.members if member.meaning in ("weight", "scale")), None)
         shape = scale.shape if scale else layer.first("bias", "shift")
         if shape is None or _has_matrix(layer):
             return None
         if shape in layer.shapes.get("running_stat", ()) or shape in layer.shapes.get("statistic", ()):
             return Verdict("norm_scale", "running statistics")
-        if scale is None or not scale.is_floating:
-            return Verdict("norm_scale", "module name") if layer.meaning == "norm" and len(shape) == 1 else None
-        if shape in layer.shapes.get("bias", ()) or shape in layer.shapes.get("shift", ()):
-            return self._shifted_norm(scale, layer)
-        if len(scale.core) > 1 and not (layer.meaning == "norm" and scale.meaning == "scale"):
+        named = layer.meaning == "norm"
+        if scale is None:
+            return Verdict("norm_scale", "module name") if named and len(shape) == 1 else None
+        if not scale.is_floating or layer.meaning in ("activation", "adapter"):
             return None
+        if shape in layer.shapes.get("bias", ()) or shape in layer.shapes.get("shift", ()):
+            return Verdict("norm_scale", "module name") if named else self._shifted_norm(scale, layer)
         if scale.meaning == "weight" and len(shape) == 2:
             return None  # a matrix with one row or column
-        if layer.meaning == "norm":
+        if named:
             return Verdict("norm_scale", "module name")
-        if layer.meaning == "activation" or len(scale.core) != 1 or layer.has("bias", "shift"):
-            return None
-        return self._lone_norm(scale, layer)
+        return None if layer.has("bias", "shift") else self._lone_norm(scale, layer)
 
     def _shifted_norm(self, scale: Member, layer: Layer) -> Verdict | None:
-        """Whether a scale and a shift of one shape are a norm's: they are, unless there is nothing to normalise."""
-        if layer.meaning == "norm":
-            return Verdict("norm_scale", "module name")
-        if math.prod(scale.shape) <= 1 or layer.meaning == "activation":
-            return None
+        """Whether a scale and a shift of one shape are a norm's: they are, if there is something to normalise."""
         shift = next(member for member in layer.members if member.meaning in ("bias", "shift"))
-        values = self.statistics.get(shift.name)
-        if values is not None and values.is_constant and values.mean != 0:
-            return None  # what shifts away from the start is no norm
-        return Verdict("norm_scale", "sibling shapes")
+        factor, offset = self.statistics.get(scale.name), self.statistics.get(shift.name)
+        if factor and offset and factor.is_constant and offset.is_constant and factor.mean == 0 != offset.mean:
+            return None  # it says what to scale by, and begins with the shift
+        return Verdict("norm_scale", "sibling shapes") if math.prod(scale.shape) > 1 else None
 
     def _lone_norm(self, scale: Member, layer: Layer) -> Verdict | None:
         """Whether a vector without shift is a norm's: those start at 1, or at 0 where the model adds 1."""
+        if len(scale.core) != 1 or (scale.meaning == "weight" and len(scale.shape) > 1):
+            return None
         if layer.stem or layer.path in self.branches:
             return None  # a norm is a module of its own, and holds no others
         values = self.statistics.get(scale.name)
         if values is None:
             return Verdict("norm_scale", "rank") if scale.meaning == "weight" else None
-        if scale.meaning == "scale" and len(scale.shape) > 1 and values.mean == 0:
-            return None
         if values.is_constant:
-            return Verdict("norm_scale", "values") if values.mean in (0.0, 1.0) else None
+            starts = (1.0,) if len(scale.shape) > 1 else (0.0, 1.0)  # what broadcasts from 0 is a gate
+            return Verdict("norm_scale", "values") if values.mean in starts else None
         near = scale.meaning == "weight" and abs(values.mean - 1) < 0.1 and values.std < 0.1
         return Verdict("norm_scale", "values") if near else None
 
@@ -134,29 +133,37 @@ class Judge:
         shape = member.shape
         if layer.has("bias", "shift", "part") or member.meaning == "projection" or len(layer.members) > 1:
             return None
-        named = layer.surname
-        bare = member.leaf != "weight"
+        named, bare = layer.meaning, member.leaf != "weight"
         if len(shape) != 2:
             return Verdict("positional", "module name") if named == "position" and bare else None
         entries, width = shape
-        reads = self.widths.meet(width, apart_from=shape)
-        values = self.statistics.get(member.name)
-        if values is not None and not bare and width >= 8 and _is_standard(values):
-            return Verdict("positional" if named == "position" else "embedding", "values")
         if named in ("position", "table"):
-            if entries < width and not reads:
+            if entries < width and not self.widths.meet(width, apart_from=shape):
                 return None  # it leads from a new width into a known one
             if entries < min(width, 32) and "bias" in layer.words:
                 return None  # few heads read many offsets; a table has many offsets
             return Verdict("positional" if named == "position" else "embedding", "module name")
-        if named == "matrix" or bare or self.widths.nameless[shape] > 1:
-            return None  # of two for one vocabulary, one leads into it
+        if named == "matrix" or bare:
+            return None
+        around = layer.surname
+        if around in ("position", "table") and not self.widths.meet(entries, apart_from=shape):
+            return Verdict("positional" if around == "position" else "embedding", "name of the module around")
+        return None if layer.is_numbered else self._nameless_lookup(member)
+
+    def _nameless_lookup(self, member: Member) -> Verdict | None:
+        """Whether a matrix without a telling name is looked up in: its rows are as wide as a signal."""
+        shape = member.shape
+        entries, width = shape
+        if self.widths.nameless[shape] > 1 or self.widths.meet(entries, apart_from=shape):
+            return None  # of two for one vocabulary, one leads out of it
         if entries in self.vocabularies:
             return Verdict("embedding", "config")
-        fused = entries % width == 0 or entries < 2 * width or layer.is_numbered
-        if reads and not fused and not self.widths.meet(entries, apart_from=shape):
-            return Verdict("embedding", "widths")
-        return None
+        values = self.statistics.get(member.name)
+        if values is not None and _is_standard(values):
+            return Verdict("embedding", "values")
+        fused = entries < 2 * width or entries % width == 0
+        read = self.widths.meet(width, apart_from=shape)
+        return Verdict("embedding", "widths") if read and not fused else None
 
 
 def _is_standard(values: Statistics) -> bool:
@@ -167,7 +174,7 @@ def _is_standard(values: Statistics) -> bool:
 
 def _has_matrix(layer: Layer) -> bool:
     """Whether a layer has a weight that is no vector, nor of the shape of its shift."""
-    shifts = [*layer.shapes.get("bias", ()), *layer.shapes.get("shift", ())]
+    shifts = {*layer.shapes.get("bias", ()), *layer.shapes.get("shift", ())}
     return any(
         len(member.core) > 1 and member.shape not in shifts
         for member in layer.members

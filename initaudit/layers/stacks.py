@@ -14,7 +14,11 @@ def settle(shape: Shape, bias: Shape) -> Choice | None:
 
 
 def is_stack(layer: Layer, member: Member, widths: Widths) -> bool:
-    """Whether a weight of three dimensions is a stack: no kernel is wide, and what is one or the other says so."""
+    """Whether a weight of three dimensions is a stack [copies, …, …] rather than a kernel [out, in, k].
+
+    A kernel's last size is small and nobody's width. What torch's convolutions call ``weight`` is one unless the last
+    two sizes are widths and the first is none.
+    """
     copies, first, second = shape = member.shape
     if any(names.expert(names.words(segment)) for segment in layer.path[-3:]):
         return True
@@ -25,12 +29,15 @@ def is_stack(layer: Layer, member: Member, widths: Widths) -> bool:
 
 
 def guess(layer: Layer, member: Member, surroundings: Surroundings, widths: Widths) -> Choice:
-    """The direction in which a feed-forward block's two stacks meet, or the one that most libraries use."""
+    """The direction in which a feed-forward block's two stacks meet, or else the one that goes with the name.
+
+    What is called a projection is mostly handed to ``linear``, which takes [out, in]; the rest is multiplied as it is.
+    """
     shape = member.shape
     turned = _meet(layer, member, surroundings, widths)
     if turned is not None:
         return stack(shape, "widths that meet", turned=turned)
-    return stack(shape, "leaf name", turned=member.meaning == "projection" and member.leaf != "weight")
+    return stack(shape, "leaf name", turned=member.meaning == "projection")
 
 
 def _meet(layer: Layer, member: Member, surroundings: Surroundings, widths: Widths) -> bool | None:

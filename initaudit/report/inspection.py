@@ -15,6 +15,7 @@ from initaudit.model import Tensor
 from initaudit.report.escaping import printable
 from initaudit.report.json import plain
 from initaudit.report.terminal import laid_out
+from initaudit.schemes import Scheme
 from initaudit.statistics.values import Statistics
 
 SCHEMA = "initaudit/inspect/1"
@@ -28,6 +29,7 @@ class Row:
     entry: Entry
     part: Part
     statistics: Statistics | None
+    scheme: Scheme | None
 
     @property
     def gain(self) -> float | None:
@@ -40,7 +42,13 @@ def rows_of(understood: Understood) -> Iterator[Row]:
     """The rows of one checkpoint, sorted by name."""
     checkpoint = understood.checkpoint
     for entry in sorted(checkpoint.entries, key=lambda entry: entry.name):
-        yield Row(checkpoint.path, entry, understood.parts[entry.name], understood.statistics.get(entry.name))
+        yield Row(
+            checkpoint.path,
+            entry,
+            understood.parts[entry.name],
+            understood.statistics.get(entry.name),
+            understood.schemes.get(entry.name),
+        )
 
 
 def render_json(rows: Sequence[Row]) -> str:
@@ -74,7 +82,17 @@ def _as_json(row: Row) -> dict[str, Any]:
         "evidence": part.evidence,
         "stats": None if values is None else _stats_json(values),
         "gain": row.gain,
-        "scheme": None,
+        "scheme": None if row.scheme is None else _scheme_json(row.scheme),
+    }
+
+
+def _scheme_json(scheme: Scheme) -> dict[str, Any]:
+    return {
+        "name": scheme.name,
+        "parameters": dict(scheme.parameters),
+        "formula": scheme.formula,
+        "certainty": scheme.certainty,
+        "equivalent": scheme.equivalent,
     }
 
 
@@ -99,6 +117,7 @@ def _table(rows: Sequence[Row]) -> Table:
         table.add_column(heading, no_wrap=True)
     for heading in ("fan_in", "fan_out", "mean", "std", "gain"):
         table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("scheme")
     for row in rows:
         part, values = row.part, row.statistics
         table.add_row(
@@ -113,8 +132,15 @@ def _table(rows: Sequence[Row]) -> Table:
             _number(values.mean if values else None),
             _number(values.std if values else None),
             _number(row.gain),
+            Text("" if row.scheme is None else scheme_text(row.scheme)),
         )
     return table
+
+
+def scheme_text(scheme: Scheme) -> str:
+    """The scheme in a few words; a question mark where it is only consistent with it."""
+    also = f" = {scheme.equivalent[0]}" if scheme.equivalent else ""
+    return f"{scheme.name}{also} {scheme.formula}{'' if scheme.certainty == 'is' else ' ?'}"
 
 
 def _number(value: float | None) -> Text:

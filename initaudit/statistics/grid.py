@@ -51,6 +51,11 @@ class Grid:
         return cls(shape, 1, shape[0], math.prod(shape[1:]))
 
     @property
+    def row_axis(self) -> int:
+        """The axis of the shape along which the rows of a slice lie."""
+        return len(self.shape) - 2 if _is_stack(self.shape) else 0
+
+    @property
     def unit_axes(self) -> tuple[int, ...]:
         """The axes of the shape along which units may lie: none in a vector, else the first, second and last.
 
@@ -65,7 +70,8 @@ class Grid:
         """A vector over the units along an axis from those over all rows and all columns.
 
         ``rows`` is [slices · rows, …] and ``columns`` [slices · columns, …]. Counts (int64) are added up over what a
-        unit spans; keys (float64) and hashes (uint64) are added with weights, so that order matters to them.
+        unit spans, hashes (uint64) with weights, so that order matters; of pairs of a key and a sum of squares
+        (float64, [units, 2]) the keys are.
         """
         rank = len(self.shape)
         if _is_stack(self.shape):
@@ -97,24 +103,24 @@ def _is_stack(shape: tuple[int, ...]) -> bool:
 
 
 def _add_up(vector: Vector, axis: int, rank: int) -> Vector:
-    """Sums over all of the first ``rank`` axes but one, weighted unless they are counts."""
+    """Sums over all of the first ``rank`` axes but one; keys and hashes are weighted, counts and squares are not."""
     units = np.moveaxis(vector, axis, 0)
     units = units.reshape(units.shape[0], math.prod(units.shape[1:rank]), *vector.shape[rank:])
     if vector.dtype == np.int64:
         return np.asarray(units.sum(axis=1))
-    weights: Vector = fixed_odds() if vector.dtype == np.uint64 else fixed_weights(np.dtype(np.float64))[:, 0]
-    weights = np.resize(weights, units.shape[1]).reshape(-1, *(1 for _ in vector.shape[rank:]))
-    return np.asarray((units * weights).sum(axis=1))
+    if vector.dtype == np.uint64:
+        return np.asarray((units * np.resize(fixed_odds(), units.shape[1])).sum(axis=1))
+    weights = np.resize(fixed_weights(vector.dtype), units.shape[1])
+    return np.stack([units[..., 0] @ weights, units[..., 1].sum(axis=1)], axis=1)
 
 
 @cache
 def fixed_weights(dtype: np.dtype[np.floating[Any]]) -> NDArray[Any]:
-    """Fixed random weights in [-1, 1), two columns of twice `PIECE_ELEMENTS`; the second half repeats the first.
+    """Fixed random weights in [-1, 1), twice `PIECE_ELEMENTS` of them; the second half repeats the first.
 
-    A slice of up to `PIECE_ELEMENTS` rows may thus begin anywhere in the first half.
+    A slice of up to `PIECE_ELEMENTS` may thus begin anywhere in the first half.
     """
-    words = _fixed_words(2 * PIECE_ELEMENTS)
-    half = (words.view(np.int64) * 2.0**-63).reshape(2, PIECE_ELEMENTS).T
+    half = _fixed_words(PIECE_ELEMENTS).view(np.int64) * 2.0**-63
     return np.concatenate([half, half]).astype(dtype)
 
 

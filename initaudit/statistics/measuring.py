@@ -44,7 +44,7 @@ def measure(reader: Reader, entry: Entry) -> Statistics:
             negative_infinite += int(np.count_nonzero(np.isneginf(values)))
             finite = values[np.isfinite(values)].astype(np.float64)
             # In the units a value that is none stands as a one: neither dead nor, as the exact look sees it, equal.
-            values = np.where(np.isfinite(values), values, values.dtype.type(1))
+            values = np.where(np.isfinite(values), values, 1).astype(np.float64)
         if finite.size:
             moments = merge(moments, moments_of(finite))
             minimum, maximum = min(minimum, float(finite.min())), max(maximum, float(finite.max()))
@@ -62,6 +62,7 @@ def measure(reader: Reader, entry: Entry) -> Statistics:
         negative_infinite=negative_infinite,
         # That the units of a constant are equal needs no second look.
         units={} if constant else units.fold(lambda: _read_words(reader, entry, grid)),
+        column_spread=units.column_spread,
     )
 
 

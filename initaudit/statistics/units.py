@@ -1,9 +1,9 @@
 """Units that are dead or equal: what one pass keeps of each row and column of a tensor.
 
-While a tensor is read, each row and each column has two linear keys (its products with two fixed random vectors) and
-a count of zeros. Equal units have equal keys; unequal ones agree in both with a probability of about 1e-12 a pair,
-and only where some agree is the tensor read once more, for exact hashes. When the tensor ends, the vectors are folded
-into one small `Units` an axis.
+While a tensor is read, each row and each column has a linear key (its product with a fixed random vector), a sum of
+squares and a count of zeros. Equal units agree in both of the first; unequal ones do with a probability under 1e-10 a
+pair, and only where some agree is the tensor read once more, for exact hashes. When the tensor ends, the vectors are
+folded into one small `Units` an axis.
 """
 
 import math
@@ -52,12 +52,21 @@ class UnitSums:
         matrix = values.reshape(piece.rows, piece.columns)
         rows, columns, down = _spans(self._grid, piece)
         weights = fixed_weights(values.dtype)
-        self._row_keys[rows] += matrix @ weights[: piece.columns]
-        self._column_keys[columns] += matrix.T @ weights[down]
+        squares = matrix * matrix
+        ones = np.ones(max(matrix.shape), values.dtype)
+        self._row_keys[rows, 0] += matrix @ weights[: piece.columns]
+        self._row_keys[rows, 1] += squares @ ones[: piece.columns]
+        self._column_keys[columns, 0] += weights[down] @ matrix
+        self._column_keys[columns, 1] += ones[: piece.rows] @ squares
         empty = matrix == 0
         if empty.any():
             self._row_zeros[rows] += np.count_nonzero(empty, axis=1)
             self._column_zeros[columns] += np.count_nonzero(empty, axis=0)
+
+    @property
+    def column_spread(self) -> float | None:
+        """Deviation over mean of the columns' sums of squares; None where they are not kept."""
+        return _spread(self._column_keys[:, 1]) if self._kept else None
 
     def fold(self, reread: Reread) -> dict[int, Units]:
         """What the units along each axis look like; empty for vectors and where units are too many to be kept."""
@@ -69,11 +78,12 @@ class UnitSums:
             zeros = self._grid.gather(axis, self._row_zeros, self._column_zeros)
             size = math.prod(self._grid.shape) // len(zeros)
             alive = np.flatnonzero(zeros < size)
+            keys = self._grid.gather(axis, self._row_keys, self._column_keys)
             classes: list[NDArray[np.intp]] = []
-            if _some_agree(self._grid.gather(axis, self._row_keys, self._column_keys)[alive]):
+            if _some_agree(keys[alive]):
                 hashes = hashes or _hash(self._grid, reread())
                 classes = _equals(self._grid.gather(axis, *hashes)[alive], alive)
-            folded[axis] = _summary(zeros, size, classes)
+            folded[axis] = _summary(zeros, size, classes, keys[:, 1])
         return folded
 
 
@@ -120,7 +130,13 @@ def _equals(hashes: Hashes, indices: NDArray[np.intp]) -> list[NDArray[np.intp]]
     return sorted(classes, key=lambda members: (-len(members), members[0]))
 
 
-def _summary(zeros: NDArray[np.int64], size: int, classes: list[NDArray[np.intp]]) -> Units:
+def _spread(squares: NDArray[np.float64]) -> float | None:
+    return float(squares.std() / squares.mean()) if squares.any() else None
+
+
+def _summary(
+    zeros: NDArray[np.int64], size: int, classes: list[NDArray[np.intp]], squares: NDArray[np.float64]
+) -> Units:
     filled = size - zeros
     dead = np.flatnonzero(filled == 0)
     density = float(filled.mean()) / size if size else 0.0
@@ -135,5 +151,6 @@ def _summary(zeros: NDArray[np.int64], size: int, classes: list[NDArray[np.intp]
         density=density,
         fewest=int(filled.min()),
         most=int(filled.max()),
+        length_spread=_spread(squares),
         occupancy=float(filled.var()) / (size * density * (1 - density)) if 0 < density < 1 else None,
     )

@@ -56,6 +56,8 @@ class Units:
     """The first few indices of the largest class of equals."""
     density: float = 1.0
     """The part of all elements that is not zero."""
+    length_spread: float | None = None
+    """Deviation over mean of the units' sums of squares: √((kurtosis - 1)/size) for independent values, 0 if equal."""
     fewest: int = 0
     """The smallest number of nonzero elements of a unit."""
     most: int = 0
@@ -81,6 +83,8 @@ class Statistics:
     positive_infinite: int = 0
     negative_infinite: int = 0
     units: Mapping[int, Units] = field(default_factory=dict)
+    column_spread: float | None = None
+    """The `length_spread` of the columns of the tensor as a matrix of dim 0 by all the others (of a stack: each)."""
 
     @property
     def nonfinite(self) -> int:
