@@ -74,7 +74,8 @@ def read(checkpoint: Checkpoint, *, exclude: Sequence[str] = (), progress: Progr
                     progress(entry.end - entry.begin)
     parts = understand(checkpoint.entries, statistics, checkpoint.config)
     measured = (entry for entry in checkpoint.entries if entry.name in statistics)
-    schemes = recognise(Draw(entry, parts[entry.name], statistics[entry.name]) for entry in measured)
+    draws = (Draw(entry, parts[entry.name], statistics[entry.name]) for entry in measured)
+    schemes = recognise(draws, checkpoint.config)
     return Understood(checkpoint, parts, statistics, schemes)
 
 

@@ -127,21 +127,22 @@ def inspect(
     """Show what each tensor is, its fans and its statistics; judge nothing."""
     from initaudit.audit import open_paths, read
     from initaudit.errors import CheckpointError
-    from initaudit.report.inspection import Row, render_json, render_text, rows_of
+    from initaudit.report.inspection import Inspection, inspection_of, render_json, render_text
 
     checkpoints, failures = open_paths(paths)
     complaints = [f"{failure.path}: {failure.message}" for failure in failures]
-    rows: list[Row] = []
+    inspections: list[Inspection] = []
     with _progress(hidden=False) as progress:
         for checkpoint in checkpoints:
             try:
-                rows += rows_of(read(checkpoint, exclude=exclude, progress=progress(checkpoint)))
+                understood = read(checkpoint, exclude=exclude, progress=progress(checkpoint))
+                inspections.append(inspection_of(understood))
             except CheckpointError as error:
                 complaints.append(str(error))
     if output_format == "json":
-        _write(render_json(rows), output_file)
-    elif rows:
-        _write(render_text(rows, **_layout(no_color=no_color, to_file=output_file is not None)), output_file)
+        _write(render_json(inspections), output_file)
+    elif inspections:
+        _write(render_text(inspections, **_layout(no_color=no_color, to_file=output_file is not None)), output_file)
     for complaint in complaints:
         _complain(complaint)
     return FAILED if complaints else 0

@@ -31,7 +31,7 @@ ALLOWED = {
     "recipe": {"model"},
     "audit": {"checkpoint", "conventions", "errors", "layers", "model", "recipe", "report", "rule", "schemes"}
     | {"statistics"},
-    "report": {"audit", "checkpoint", "errors", "layers", "model", "rule", "schemes", "statistics", ""},
+    "report": {"audit", "checkpoint", "errors", "layers", "model", "recipe", "rule", "schemes", "statistics", ""},
     "cli": {"audit", "errors", "registry", "report", ""},
     "__main__": {"cli"},
     "": {"audit", "errors", "registry", "report", "rule"},

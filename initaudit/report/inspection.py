@@ -1,6 +1,7 @@
 """What `inspect` prints: one row a tensor, as a table or as JSON, schema ``initaudit/inspect/1``."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from initaudit.audit import Understood
 from initaudit.checkpoint import Entry
 from initaudit.layers.values import Part
 from initaudit.model import Tensor
+from initaudit.recipe import describe
 from initaudit.report.escaping import printable
 from initaudit.report.json import plain
 from initaudit.report.terminal import laid_out
@@ -38,8 +40,22 @@ class Row:
         return Tensor(entry.name, entry.dtype, entry.shape, self.part, statistics).gain if statistics else None
 
 
-def rows_of(understood: Understood) -> Iterator[Row]:
-    """The rows of one checkpoint, sorted by name."""
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What `inspect` has to say of one checkpoint: its recipe, and a row for each tensor, sorted by name."""
+
+    path: str
+    recipe: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def inspection_of(understood: Understood) -> Inspection:
+    """The inspection of a checkpoint that was read."""
+    recipe = describe(understood.model, Counter())
+    return Inspection(understood.checkpoint.path, recipe, tuple(_rows_of(understood)))
+
+
+def _rows_of(understood: Understood) -> Iterator[Row]:
     checkpoint = understood.checkpoint
     for entry in sorted(checkpoint.entries, key=lambda entry: entry.name):
         yield Row(
@@ -51,17 +67,23 @@ def rows_of(understood: Understood) -> Iterator[Row]:
         )
 
 
-def render_json(rows: Sequence[Row]) -> str:
+def render_json(inspections: Sequence[Inspection]) -> str:
     """All rows as one document, with a newline at its end."""
-    document = {"schema": SCHEMA, "tensors": [_as_json(row) for row in rows]}
+    document = {
+        "schema": SCHEMA,
+        "checkpoints": [{"path": one.path, "recipe": one.recipe} for one in inspections],
+        "tensors": [_as_json(row) for one in inspections for row in one.rows],
+    }
     return json.dumps(plain(document), indent=1, allow_nan=False) + "\n"
 
 
-def render_text(rows: Sequence[Row], *, width: int | None = None, color: bool = False) -> str:
-    """A table for each checkpoint."""
+def render_text(inspections: Sequence[Inspection], *, width: int | None = None, color: bool = False) -> str:
+    """A table for each checkpoint, its recipe at the head."""
     parts: list[Table | Text] = []
-    for path in dict.fromkeys(row.checkpoint for row in rows):
-        parts += [Text(printable(path), style="bold"), _table([row for row in rows if row.checkpoint == path]), Text()]
+    for one in inspections:
+        parts.append(Text(printable(one.path), style="bold"))
+        parts += [Text(f"  {line}", style="dim") for line in one.recipe]
+        parts += [Text(), _table(one.rows), Text()]
     return laid_out(parts, width=width, color=color).strip("\n") + "\n"
 
 

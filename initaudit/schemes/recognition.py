@@ -3,8 +3,9 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from initaudit.layers.values import Part
 from initaudit.schemes.catalogue import Candidate, Depth, candidates
@@ -69,11 +70,11 @@ class _Reading:
 _Shown = tuple[_Reading, Candidate, float]
 
 
-def recognise(draws: Iterable[Draw]) -> dict[str, Scheme]:
+def recognise(draws: Iterable[Draw], config: Mapping[str, Any] | None = None) -> dict[str, Scheme]:
     """The schemes of a checkpoint's tensors, by name; tensors that show none are not in it.
 
-    A scheme that some tensors show beyond doubt is what the others are held to first; where several would have drawn
-    the same numbers, the one is named that explains most of the checkpoint.
+    A scheme that some tensors show beyond doubt, or that ``config`` states, is what the others are held to first; where
+    several would have drawn the same numbers, the one is named that explains most of the checkpoint.
     """
     draws = list(draws)
     schemes: dict[str, Scheme] = {}
@@ -88,9 +89,9 @@ def recognise(draws: Iterable[Draw]) -> dict[str, Scheme]:
             part = partners.get(draw.part.layer, draw.part) if draw.part.role in BIASES else draw.part
             readings.append(_read(draw, part, depths.get(draw.entry.name)))
     votes = _votes(readings)
-    certain = _certain(readings, votes)
+    chances = _pooled_chances(readings, votes) | _stated(config)
     for reading in readings:
-        scheme = _elect(reading, votes, certain)
+        scheme = _elect(reading, votes, chances)
         if scheme is not None:
             schemes[reading.draw.entry.name] = scheme
     return schemes
@@ -184,13 +185,19 @@ def _alone(reading: _Reading, votes: Mapping[str, int]) -> Iterator[tuple[Candid
             return
 
 
-def _certain(readings: Iterable[_Reading], votes: Mapping[str, int]) -> frozenset[str]:
-    """The schemes that the checkpoint shows beyond doubt: all tensors that show one, taken together."""
+def _stated(config: Mapping[str, Any] | None) -> dict[str, float]:
+    """What a `config.json` says it was drawn with, which is no accident where it fits."""
+    std = (config or {}).get("initializer_range")
+    return {f"normal({std:.4g})": 0.0} if isinstance(std, float) and math.isfinite(std) else {}
+
+
+def _pooled_chances(readings: Iterable[_Reading], votes: Mapping[str, int]) -> dict[str, float]:
+    """For each scheme the chance that it fits all tensors that show it by accident, these taken together."""
     pools: dict[str, list[_Shown]] = {}
     for reading in readings:
         for best, chance in _alone(reading, votes):
             pools.setdefault(_key(best), []).append((reading, best, chance))
-    return frozenset(key for key, pool in pools.items() if _pooled_chance(pool) < SURE)
+    return {key: _pooled_chance(pool) for key, pool in pools.items()}
 
 
 def _pooled_chance(pool: Sequence[_Shown]) -> float:
@@ -218,16 +225,18 @@ def _group_chance(group: Sequence[_Shown]) -> float:
     return min(1.0, *(chance * math.sqrt(n / total) for n, (_, _, chance) in zip(counts, group, strict=True)))
 
 
-def _elect(reading: _Reading, votes: Mapping[str, int], certain: Collection[str]) -> Scheme | None:
+def _elect(reading: _Reading, votes: Mapping[str, int], chances: Mapping[str, float]) -> Scheme | None:
     """The scheme of one tensor: one that others show for certain, or that it shows itself, or its family alone."""
-    established = [candidate for candidate in reading.fitting if _key(candidate) in certain]
+    established = [candidate for candidate in reading.fitting if chances.get(_key(candidate), 1.0) < SURE]
     shown = next(_alone(reading, votes), None)
     if established:
         best = max(established, key=lambda candidate: votes[_key(candidate)])
         shown = best, reading.chance([best])
-    if shown is None or shown[1] >= PLAUSIBLE:
+    if shown is None:
         return _family_alone(reading)
-    best, chance = shown
+    best, chance = shown[0], min(shown[1], chances.get(_key(shown[0]), 1.0)) if not established else shown[1]
+    if chance >= PLAUSIBLE:
+        return _family_alone(reading)
     # What cannot be told apart: schemes of the same deviation and, unless the rest settles it, all that fit as well.
     rivals = [c for c in reading.fitting if not established or math.isclose(c.std, best.std, rel_tol=1e-3)]
     others = tuple(dict.fromkeys(_key(rival) for rival in rivals if _key(rival) != _key(best)))
