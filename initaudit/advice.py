@@ -46,10 +46,11 @@ def scales_text(tensor: Tensor) -> str:
 
 def redraw_advice(tensor: Tensor, model: Model) -> str:
     """How a weight should be drawn: as its siblings are, if it has any, else by its fans."""
-    siblings = model.siblings(tensor)
+    peers = model.peers(tensor)
+    siblings = peers.count - (tensor.std > 0)
     if siblings:
-        stds = sorted(sibling.std for sibling in siblings)
-        return f"draw it as its {len(siblings)} siblings are (std {stds[len(stds) // 2]:.3g})"
+        noun = "siblings are" if siblings > 1 else "sibling is"
+        return f"draw it as its {siblings:,} {noun} (std {peers.std:.3g})"
     if tensor.part.role == "embedding":
         return "draw it at random (std 0.02 is usual)"
     scales = scales_text(tensor)

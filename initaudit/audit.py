@@ -19,6 +19,8 @@ from initaudit.rule import Rule
 from initaudit.schemes import Draw, Scheme, recognise
 from initaudit.statistics import JUDGED, PIECE_BYTES, Statistics, measure, why_not_judged
 
+NOTHING_TO_JUDGE = "nothing to judge: no floating-point tensor with values that is not excluded"
+
 Progress = Callable[[int], None]
 """Told the number of bytes that were just read."""
 
@@ -104,7 +106,7 @@ def judge(understood: Understood, rules: Sequence[Rule], *, exclude: Sequence[st
         if reason is not None:
             not_judged.append(NotJudged(checkpoint.path, entry.name, entry.dtype, reason))
     if not understood.statistics:
-        failures.append(Failure(checkpoint.path, "nothing to judge: it holds no floating-point tensor with values"))
+        failures.append(Failure(checkpoint.path, NOTHING_TO_JUDGE))
     return Audited(
         checkpoint=checkpoint,
         recipe=describe(model, Counter(row.convention for row in intended)),
@@ -132,10 +134,12 @@ def audit(
     for checkpoint in checkpoints:
         try:
             understood = read(checkpoint, exclude=exclude, progress=progress(checkpoint) if progress else None)
+            audited.append(judge(understood, rules, exclude=exclude))
         except CheckpointError as error:
             failures.append(Failure(error.path, error.reason))
-        else:
-            audited.append(judge(understood, rules, exclude=exclude))
+        except Exception as error:  # one checkpoint, however odd, must not hide what the others hold
+            text = f"internal error, please report it: {type(error).__name__}: {error}"
+            failures.append(Failure(checkpoint.path, text))
     return Report(tuple(audited), tuple(failures), tuple(rules))
 
 

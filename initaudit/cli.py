@@ -96,8 +96,10 @@ def check(
     from initaudit.audit import audit
     from initaudit.registry import load_rules, select_rules
 
-    chosen = _flat(select) + _flat(extend_select) if select else ()
+    chosen = (_flat(select) or ("ALL",)) + _flat(extend_select)
     rules = select_rules(load_rules(), select=chosen, ignore=_flat(ignore))
+    if not rules:
+        raise InitauditError("no rule is left to apply: --ignore takes back what --select chose")
     with _progress(hidden=quiet) as progress:
         report = audit(paths, rules, exclude=exclude, progress=progress)
     if output_format == "json":
@@ -125,7 +127,7 @@ def inspect(
     no_color: bool,
 ) -> int:
     """Show what each tensor is, its fans and its statistics; judge nothing."""
-    from initaudit.audit import open_paths, read
+    from initaudit.audit import NOTHING_TO_JUDGE, open_paths, read
     from initaudit.errors import CheckpointError
     from initaudit.report.inspection import Inspection, inspection_of, render_json, render_text
 
@@ -139,6 +141,9 @@ def inspect(
                 inspections.append(inspection_of(understood))
             except CheckpointError as error:
                 complaints.append(str(error))
+                continue
+            if not understood.statistics:
+                complaints.append(f"{checkpoint.path}: {NOTHING_TO_JUDGE}")
     if output_format == "json":
         _write(render_json(inspections), output_file)
     elif inspections:
@@ -159,8 +164,8 @@ def rule(codes: tuple[str, ...], no_color: bool) -> int:
     rules = load_rules()
     layout = _layout(no_color=no_color, to_file=False)
     if codes:
-        named = dict.fromkeys(found for code in codes for found in find_rules(rules, code))
-        _write(render_pages(named, **layout), None)
+        named = {found.code: found for code in codes for found in find_rules(rules, code)}
+        _write(render_pages(named.values(), **layout), None)
     else:
         _write(render_table(rules.values(), **layout), None)
     return 0
@@ -182,8 +187,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of the report has gone; Python would complain once more when it closes stdout.
+    except (BrokenPipeError, SystemExit):
+        # The reader of the report has gone, for which click exits 1. Python would complain once more at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:

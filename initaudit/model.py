@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +13,7 @@ from initaudit.layers.values import Part
 from initaudit.schemes import Pattern, Scheme, zero_pattern
 from initaudit.statistics.values import Statistics, Units
 
-__all__ = ["Fault", "Model", "Peers", "Tensor", "Units"]
+__all__ = ["Fault", "Matrices", "Model", "Peers", "Tensor", "Units", "place"]
 
 T = TypeVar("T")
 
@@ -106,13 +107,34 @@ class Peers:
         """Their median."""
         return self.stds[len(self.stds) // 2] if self.stds else 0.0
 
-    def others(self, std: float) -> "Peers":
-        """The same without one member, or the middle half of them where they are many enough not to need that."""
-        if len(self.stds) > 8:
-            quarter = len(self.stds) // 4
-            return Peers(self.stds[quarter : len(self.stds) - quarter])
+    def spread_of_others(self, std: float) -> tuple[float, float, float]:
+        """Lowest, middle and highest deviation without one member's; of many, those of the middle half of all."""
+        count = len(self.stds)
+        if count > FEW_PEERS:
+            return self.stds[count // 4], self.std, self.stds[-1 - count // 4]
         at = self.stds.index(std)
-        return Peers(self.stds[:at] + self.stds[at + 1 :])
+        others = self.stds[:at] + self.stds[at + 1 :]
+        return (others[0], others[len(others) // 2], others[-1]) if others else (std, std, std)
+
+
+FEW_PEERS = 8
+"""Up to so many, one that is off shows in the quartiles, so it is left out by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matrices:
+    """The matrices of one module: how many there are at each place, and how many of them are zero throughout."""
+
+    all: Counter[str]
+    zero: Counter[str]
+
+    def others(self, place: str) -> int:
+        """How many stand at other places."""
+        return self.all.total() - self.all[place]
+
+    def zero_others(self, place: str) -> int:
+        """How many of the zero ones stand at other places."""
+        return self.zero.total() - self.zero[place]
 
 
 @dataclass(frozen=True)
@@ -128,34 +150,41 @@ class Model:
 
     def kin(self, tensor: Tensor) -> tuple[Tensor, ...]:
         """The tensors of the same place in other blocks, of whatever shape."""
-        return tuple(other for other in self._kin[_place(tensor)] if other.name != tensor.name)
+        return tuple(other for other in self._kin[place(tensor)] if other.name != tensor.name)
 
     def peers(self, tensor: Tensor) -> Peers:
         """The scale of a tensor and its siblings together, all-zero ones left out."""
-        return self._peers[_place(tensor), tensor.shape]
+        return self._peers[place(tensor), tensor.shape]
 
-    def namesakes(self, tensor: Tensor) -> tuple[Tensor, ...]:
-        """The tensors whose names end alike, wherever they stand: all ``conv2.conv.weight``."""
-        return tuple(other for other in self._namesakes[_ending(tensor)] if other.name != tensor.name)
+    def is_alike(self, tensor: Tensor) -> bool:
+        """Whether all tensors of the same place in other blocks, of whatever width, hold the same one value."""
+        return self._one_values[place(tensor)] is not None
+
+    def repeats_zero(self, tensor: Tensor) -> bool:
+        """Whether a zero tensor is one of several: all of its place, or all whose names end alike, are zero."""
+        if len(self._kin[place(tensor)]) > 1:
+            return self._one_values[place(tensor)] == 0
+        return _ending(tensor) in self._zero_endings
 
     def layer(self, tensor: Tensor) -> tuple[Tensor, ...]:
         """The tensors of the same layer, itself among them."""
         return tuple(self._layers[tensor.part.layer])
 
-    def path(self, tensor: Tensor) -> tuple[Tensor, ...]:
+    def path(self, tensor: Tensor) -> Matrices:
         """The matrices of the smallest module around a tensor that has several; itself among them.
 
         A signal meets them on its way through: those of ``h.3.mlp`` for ``h.3.mlp.c_proj.weight``.
         """
         for module in _modules_around(tensor):
-            weights = self._modules.get(module, [])
-            if len(weights) > 1:
-                return tuple(weights)
-        return (tensor,)
+            matrices = self._modules.get(module)
+            if matrices is not None and matrices.all.total() > 1:
+                return matrices
+        return Matrices(Counter(), Counter())
 
-    def inside(self, module: str) -> tuple[Tensor, ...]:
-        """The matrices of a module, up to `MOST_MODULES` levels down."""
-        return tuple(self._modules.get(module, ()))
+    def ends_its_list(self, tensor: Tensor) -> bool:
+        """Whether no matrix stands in the same list of layers behind a tensor's; one in no list ends its own."""
+        parent, _, number = tensor.part.layer.rpartition(".")
+        return not number.isdecimal() or int(number) >= self._last_numbers.get(parent, 0)
 
     def remember(self, fact: Callable[["Model"], T]) -> T:
         """What a function says of this model, asked once."""
@@ -179,33 +208,64 @@ class Model:
 
     @cached_property
     def _kin(self) -> dict[str, list[Tensor]]:
-        return self._grouped(_place)
+        return self._grouped(place)
 
     @cached_property
     def _peers(self) -> dict[tuple[str, tuple[int, ...]], Peers]:
         scales: dict[tuple[str, tuple[int, ...]], list[float]] = {}
         for tensor in self.tensors:
-            stds = scales.setdefault((_place(tensor), tensor.shape), [])
+            stds = scales.setdefault((place(tensor), tensor.shape), [])
             if tensor.std > 0:
                 stds.append(tensor.std)
         return {key: Peers(tuple(sorted(stds))) for key, stds in scales.items()}
-
-    @cached_property
-    def _namesakes(self) -> dict[str, list[Tensor]]:
-        return self._grouped(_ending)
 
     @cached_property
     def _layers(self) -> dict[str, list[Tensor]]:
         return self._grouped(lambda tensor: tensor.part.layer)
 
     @cached_property
-    def _modules(self) -> dict[str, list[Tensor]]:
-        modules: dict[str, list[Tensor]] = {}
+    def _modules(self) -> dict[str, Matrices]:
+        modules: dict[str, Matrices] = {}
         for tensor in self.tensors:
             if len(tensor.shape) >= 2:
                 for module in _modules_around(tensor):
-                    modules.setdefault(module, []).append(tensor)
+                    matrices = modules.setdefault(module, Matrices(Counter(), Counter()))
+                    matrices.all[place(tensor)] += 1
+                    matrices.zero[place(tensor)] += tensor.statistics.zeros == tensor.count
         return modules
+
+    @cached_property
+    def _last_numbers(self) -> dict[str, int]:
+        """The highest number in each list of layers that hold a matrix."""
+        last: dict[str, int] = {}
+        for tensor in self.tensors:
+            if len(tensor.shape) >= 2:
+                inner = tensor.part.layer
+                for module in _modules_around(tensor):
+                    number = inner.rpartition(".")[2]
+                    if number.isdecimal() and len(number) < 10:
+                        last[module] = max(last.get(module, 0), int(number))
+                    inner = module
+        return last
+
+    @cached_property
+    def _one_values(self) -> dict[str, float | None]:
+        """The one value that all tensors of a place hold, None where they hold several."""
+        values: dict[str, float | None] = {}
+        for at, tensors in self._kin.items():
+            first = tensors[0].statistics
+            same = all(t.statistics.is_constant and t.statistics.minimum == first.minimum for t in tensors)
+            values[at] = first.minimum if same else None
+        return values
+
+    @cached_property
+    def _zero_endings(self) -> frozenset[str]:
+        """The endings of names that several tensors share, all of them zero throughout."""
+        return frozenset(
+            ending
+            for ending, tensors in self._grouped(_ending).items()
+            if len(tensors) > 1 and all(t.statistics.zeros == t.count for t in tensors)
+        )
 
     def _grouped(self, key: Callable[[Tensor], str]) -> dict[str, list[Tensor]]:
         groups: dict[str, list[Tensor]] = {}
@@ -214,7 +274,7 @@ class Model:
         return groups
 
 
-def _place(tensor: Tensor) -> str:
+def place(tensor: Tensor) -> str:
     """The name with the numbers masked that count blocks: list indices, and numbers of lists (``layer1.0``).
 
     Kept are those that tell layers of one block apart: of a layer itself (``fc1``, ``mlp.2``) and within words.

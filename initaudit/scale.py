@@ -71,17 +71,20 @@ def is_output(tensor: Tensor, model: Model) -> bool:
 def odd_ratio(tensor: Tensor, model: Model) -> float | None:
     """The ratio of a weight's deviation to its siblings', if they agree with each other and it is odd; else None."""
     error = log_std_error(tensor.count, tensor.statistics.moments.kurtosis)
-    others = model.peers(tensor).others(tensor.std)
-    if others.count < LEAST_SIBLINGS or math.log(others.stds[-1] / others.stds[0]) > math.log(TIGHT) / 2 + 4 * error:
+    peers = model.peers(tensor)
+    if peers.count <= LEAST_SIBLINGS:
         return None
-    ratio = tensor.std / others.std
+    low, middle, high = peers.spread_of_others(tensor.std)
+    if math.log(high / low) > math.log(TIGHT) / 2 + 4 * error:
+        return None
+    ratio = tensor.std / middle
     return ratio if abs(math.log(ratio)) > max(math.log(ODD_FACTOR), HARD_Z * math.sqrt(1.5) * error) else None
 
 
 def stray_ratio(tensor: Tensor, model: Model) -> float | None:
     """The ratio of a weight's scale to that of the whole model, if that has one and the weight strays; else None."""
     recipe = model.remember(_recipe)
-    if recipe is None or not tensor.gain:
+    if recipe is None or not tensor.gain or (tensor.scheme is not None and tensor.scheme.name.endswith("_scaled")):
         return None
     ratio = (tensor.gain if recipe.by_fan else tensor.std) / recipe.scale
     # A fixed deviation goes with residual outputs that are smaller by the root of the depth.
@@ -136,7 +139,7 @@ def scale_fault(tensor: Tensor, model: Model, reason: str, severity: str | None 
     return tensor.fault(
         f"std {tensor.std:.3g}{unscaled} with fan_in {fan_in:,} is a gain of {tensor.gain:.3g}, {reason};"
         f" expected {scales_text(tensor)}",
-        advice=redraw_advice(tensor, model) if model.siblings(tensor) else "scale the draw by its fan-in",
+        advice=redraw_advice(tensor, model) if model.peers(tensor).count > 1 else "scale the draw by its fan-in",
         severity=severity,
         std=tensor.std,
         std_error=tensor.std * error,

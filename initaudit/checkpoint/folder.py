@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from initaudit.checkpoint.files import errno_text, read_text
 from initaudit.checkpoint.header import read_shard
 from initaudit.checkpoint.sharded import INDEX_SUFFIX, read_index
 from initaudit.checkpoint.values import Checkpoint
@@ -32,14 +33,14 @@ def find_checkpoints(path: Path) -> Iterator[Checkpoint | CheckpointError]:
     except CheckpointError as error:
         yield error
     except OSError as error:
-        yield CheckpointError(path, (error.strerror or str(error)).lower())
+        yield CheckpointError(path, errno_text(error))
 
 
 def _in_folder(folder: Path) -> Iterator[Checkpoint | CheckpointError]:
     found = _directly_in(folder)
     if not found:
         subfolders = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
-        found = [checkpoint for subfolder in subfolders for checkpoint in _directly_in(subfolder)]
+        found = [checkpoint for subfolder in subfolders for checkpoint in _try_folder(subfolder)]
     if not found:
         raise CheckpointError(
             folder, f"no checkpoint found: no *{WEIGHTS_SUFFIX} file or index in it or one level below"
@@ -62,6 +63,13 @@ def _directly_in(folder: Path) -> list[Checkpoint | CheckpointError]:
         return found
     note = f"left alone, since the index does not name it: {', '.join(aside)}"
     return [replace(checkpoints[0], notes=(note, *checkpoints[0].notes)), *found[1:]]
+
+
+def _try_folder(folder: Path) -> list[Checkpoint | CheckpointError]:
+    try:
+        return _directly_in(folder)
+    except OSError as error:
+        return [CheckpointError(folder, errno_text(error))]
 
 
 def _try_file(path: Path) -> Checkpoint | CheckpointError:
@@ -87,12 +95,9 @@ def _open_file(path: Path) -> Checkpoint:
 def _read_config(folder: Path) -> dict[str, Any]:
     """The model's configuration beside its weights; empty where there is none that can be read, since it only hints."""
     for name in CONFIG_NAMES:
-        path = folder / name
         try:
-            if not path.is_file() or path.stat().st_size > MAX_CONFIG_BYTES:
-                continue
-            config = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            config = json.loads(read_text(folder / name, limit=MAX_CONFIG_BYTES))
+        except (CheckpointError, ValueError, RecursionError):
             continue
         if isinstance(config, dict):
             return config

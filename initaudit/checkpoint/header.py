@@ -7,17 +7,26 @@ Layout of the format: 8 bytes with the length of the header, little-endian; the 
 
 import json
 import os
-import stat
+from collections import Counter
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from safetensors import SafetensorError, safe_open
 
+from initaudit.checkpoint.files import errno_text, open_file
 from initaudit.checkpoint.values import Entry, Shard, Stamp
 from initaudit.errors import CheckpointError
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit: what it would refuse is not read either
+
+_BITS = {
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
+    **dict.fromkeys(("F32", "I32", "U32"), 32),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
+    **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
+}
+"""The size of an element of the dtypes of whole bytes; the others are safetensors' to judge."""
 
 # How other things begin that get the suffix by mistake. What is said about them names the way out.
 _IMPOSTORS = {
@@ -41,39 +50,33 @@ def read_shard(path: Path) -> Shard:
             formed safetensors file.
 
     """
-    try:
-        # O_NONBLOCK: opening a pipe must not wait for a writer that never comes.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except OSError as error:
-        raise CheckpointError(path, _errno_text(error)) from error
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        raise CheckpointError(path, "is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
+    descriptor, status = open_file(path)
     with os.fdopen(descriptor, "rb") as file:
         try:
             header, data_begin = _read_header(path, file, status.st_size)
         except OSError as error:
-            raise CheckpointError(path, _errno_text(error)) from error
+            raise CheckpointError(path, errno_text(error)) from error
     entries = _entries(path, _parse(path, header), data_begin, status.st_size)
     _ask_safetensors(path)
     return Shard(path, Stamp.of(status), entries)
 
 
-def _read_header(path: Path, file: Any, size: int) -> tuple[bytes, int]:
+def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, int]:
     """The header's bytes and the offset at which the data begins."""
     if size == 0:
         raise CheckpointError(path, "is empty")
     start = file.read(64)
-    for magic, reason in _IMPOSTORS.items():
-        if start.startswith(magic):
-            raise CheckpointError(path, reason)
+    length = int.from_bytes(start[:LENGTH_BYTES], "little")
+    data_begin = LENGTH_BYTES + length
+    plausible = data_begin <= size and start[LENGTH_BYTES : LENGTH_BYTES + 1] in b"{ \t\r\n"
+    if not plausible:
+        for magic, reason in _IMPOSTORS.items():
+            if start.startswith(magic):
+                raise CheckpointError(path, reason)
     if size < LENGTH_BYTES:
         raise CheckpointError(path, f"is {size} bytes long, too short to be a checkpoint")
-    length = int.from_bytes(start[:LENGTH_BYTES], "little")
     if length > MAX_HEADER_BYTES:
         raise CheckpointError(path, "is not a safetensors file, or its first bytes are damaged")
-    data_begin = LENGTH_BYTES + length
     if data_begin > size:
         raise CheckpointError(path, f"header says {length:,} bytes, the file has {size:,}: truncated download?")
     file.seek(LENGTH_BYTES)
@@ -85,20 +88,8 @@ def _parse(path: Path, header: bytes) -> dict[str, Any]:
 
     Refused are: text that is not UTF-8 JSON or no object, numbers that JSON does not know, names that stand twice.
     """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        table = dict(pairs)
-        if len(table) != len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise CheckpointError(path, f"the name {twice[:200]!r} stands twice in the header")
-        return table
-
-    def refuse(number: str) -> NoReturn:
-        raise ValueError(f"{number} is not a JSON number")
-
     try:
-        parsed = json.loads(header.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
+        parsed = parse_strictly(header.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(
             path, f"is not a safetensors file, or damaged: the header is not JSON ({error})"
@@ -108,8 +99,30 @@ def _parse(path: Path, header: bytes) -> dict[str, Any]:
     return parsed
 
 
+def parse_strictly(text: str) -> Any:
+    """The value of a JSON text in which no name of an object stands twice and all numbers are numbers.
+
+    Raises:
+        ValueError: it is not JSON, or not so strict.
+        RecursionError: it is nested too deeply.
+
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(pairs)
+        if len(table) != len(pairs):
+            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            raise ValueError(f"the name {twice[:200]!r} stands twice")
+        return table
+
+    def refuse(number: str) -> NoReturn:
+        raise ValueError(f"{number} is not a JSON number")
+
+    return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+
+
 def _entries(path: Path, header: dict[str, Any], data_begin: int, size: int) -> tuple[Entry, ...]:
-    """The tensors of a parsed header, sorted by offset, if their bytes lie within the file and fill it."""
+    """The tensors of a parsed header, sorted by offset."""
     entries = []
     for name, described in header.items():
         if name == "__metadata__":
@@ -123,14 +136,26 @@ def _entries(path: Path, header: dict[str, Any], data_begin: int, size: int) -> 
             raise CheckpointError(path, f"tensor {name[:200]!r} is not described as safetensors does it") from error
         if not all(type(number) is int and number >= 0 for number in (begin, end, *shape)):
             raise CheckpointError(path, f"tensor {name[:200]!r}: shape and offsets are not whole numbers from 0 on")
+        if begin > end:
+            raise CheckpointError(path, f"tensor {name[:200]!r} ends at offset {end:,}, before its begin at {begin:,}")
         entries.append(entry)
+    _require_whole(path, entries, data_begin, size)
+    return tuple(entries)
+
+
+def _require_whole(path: Path, entries: list[Entry], data_begin: int, size: int) -> None:
+    """Sort the tensors by offset; their bytes must lie within the file, fill it, and be as many as shapes say."""
     entries.sort(key=lambda entry: (entry.begin, entry.end))
     end = max((entry.end for entry in entries), default=data_begin)
     if end > size:
         raise CheckpointError(path, f"truncated: {size:,} of {end:,} bytes are there")
     if end < size:
         raise CheckpointError(path, f"{size - end:,} extra bytes after the last tensor")
-    return tuple(entries)
+    for entry in entries:
+        bits = _BITS.get(entry.dtype, 0)
+        if bits and entry.count * bits != 8 * (entry.end - entry.begin):
+            described = f"shape {list(entry.shape)[:20]} of {entry.dtype} in {entry.end - entry.begin:,} bytes"
+            raise CheckpointError(path, f"tensor {entry.name[:200]!r} has the {described}: the header is damaged")
 
 
 def _ask_safetensors(path: Path) -> None:
@@ -140,7 +165,3 @@ def _ask_safetensors(path: Path) -> None:
             pass
     except (SafetensorError, OSError, ValueError, OverflowError) as error:
         raise CheckpointError(path, f"safetensors refuses it: {error}") from error
-
-
-def _errno_text(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from initaudit.checkpoint.files import errno_text, open_file
 from initaudit.checkpoint.values import Shard, Stamp
 from initaudit.errors import CheckpointError
 
@@ -35,10 +36,7 @@ class Reader:
                 it was changed while it was read.
 
         """
-        try:
-            descriptor = os.open(shard.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        except OSError as error:
-            raise CheckpointError(shard.path, (error.strerror or str(error)).lower()) from error
+        descriptor, _ = open_file(shard.path)
         try:
             _require_unchanged(shard, descriptor)
             yield cls(shard, descriptor, np.empty(piece_bytes, np.uint8))
@@ -59,7 +57,7 @@ class Reader:
             try:
                 got = os.preadv(self.descriptor, [piece[filled:].data], begin + filled)
             except OSError as error:
-                raise CheckpointError(self.shard.path, (error.strerror or str(error)).lower()) from error
+                raise CheckpointError(self.shard.path, errno_text(error)) from error
             if got == 0:
                 raise CheckpointError(self.shard.path, f"shrank while it was read: nothing at byte {begin + filled:,}")
             filled += got

@@ -1,10 +1,10 @@
 """A checkpoint in shards: an index that maps each tensor to its file, held against the files both ways."""
 
-import json
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from initaudit.checkpoint.header import read_shard
+from initaudit.checkpoint.files import read_text
+from initaudit.checkpoint.header import parse_strictly, read_shard
 from initaudit.checkpoint.values import Shard
 from initaudit.errors import CheckpointError
 
@@ -46,13 +46,9 @@ def read_index(path: Path) -> tuple[tuple[Shard, ...], tuple[str, ...]]:
 def _load(path: Path) -> dict[str, Any]:
     """The parsed index, at most `MAX_INDEX_BYTES` long."""
     try:
-        if path.stat().st_size > MAX_INDEX_BYTES:
-            raise CheckpointError(path, f"is longer than {MAX_INDEX_BYTES:,} bytes, no index of a checkpoint")
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(path, (error.strerror or str(error)).lower()) from error
+        index = parse_strictly(read_text(path, limit=MAX_INDEX_BYTES))
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(path, f"is not JSON ({error})") from error
+        raise CheckpointError(path, f"is not as JSON should be ({error})") from error
     if not isinstance(index, dict):
         raise CheckpointError(path, "is not a JSON object")
     return index

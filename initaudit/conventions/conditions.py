@@ -5,17 +5,14 @@ Each takes a tensor and its model and says yes or no. They are what keeps a conv
 
 import math
 
-from initaudit.model import Model, Tensor
+from initaudit.model import Model, Tensor, place
 from initaudit.scale import is_output
 from initaudit.schemes import UNIFORM, fits
 
 
 def alike(tensor: Tensor, model: Model) -> bool:
     """Every tensor of the same place in other blocks, of whatever width, holds the same one value."""
-    values = tensor.statistics
-    return values.is_constant and all(
-        kin.statistics.is_constant and kin.statistics.minimum == values.minimum for kin in model.kin(tensor)
-    )
+    return model.is_alike(tensor)
 
 
 def closes_a_branch(tensor: Tensor, model: Model) -> bool:
@@ -23,11 +20,8 @@ def closes_a_branch(tensor: Tensor, model: Model) -> bool:
 
     One zero factor leaves a branch trainable, and starts it as the identity; two on one path get no gradient, ever.
     """
-    kin = model.kin(tensor) or model.namesakes(tensor)
-    if not kin or any(other.statistics.zeros < other.count for other in kin):
-        return False
-    others = [other for other in model.path(tensor) if other != tensor and other not in kin]
-    return bool(others) and not any(other.statistics.zeros == other.count for other in others)
+    path, at = model.path(tensor), place(tensor)
+    return model.repeats_zero(tensor) and path.others(at) > 0 and path.zero_others(at) == 0
 
 
 def is_driven_by_its_bias(tensor: Tensor, model: Model) -> bool:
@@ -37,22 +31,18 @@ def is_driven_by_its_bias(tensor: Tensor, model: Model) -> bool:
 
 def is_zero_head(tensor: Tensor, model: Model) -> bool:
     """Nothing reads on from it, and something before it is drawn: its units get gradients of their own at once."""
-    last = is_output(tensor, model) or _ends_its_list(tensor, model)
-    return last and alike(tensor, model) and any(weight.std > 0 for weight in model.weights)
+    last = is_output(tensor, model) or model.ends_its_list(tensor)
+    return last and alike(tensor, model) and model.remember(_is_drawn)
 
 
-def _ends_its_list(tensor: Tensor, model: Model) -> bool:
-    """No layer of the same list has a higher number; a layer that stands in none ends its own."""
-    parent, _, number = tensor.part.layer.rpartition(".")
-    if not number.isdecimal():
-        return True
-    numbers = (other.part.layer.removeprefix(f"{parent}.").partition(".")[0] for other in model.inside(parent))
-    return all(int(other) <= int(number) for other in numbers if other.isdecimal())
+def _is_drawn(model: Model) -> bool:
+    return any(weight.std > 0 for weight in model.weights)
 
 
 def has_a_nonzero_partner(tensor: Tensor, model: Model) -> bool:
     """Another matrix of the same path is not zero: the product is zero, its gradient is not."""
-    return alike(tensor, model) and any(other.statistics.zeros < other.count for other in model.path(tensor))
+    path = model.path(tensor)
+    return alike(tensor, model) and path.all.total() > path.zero.total()
 
 
 def is_identity(tensor: Tensor, model: Model) -> bool:

@@ -39,6 +39,8 @@ def plain(value: Any) -> Any:
     """The same value with only what JSON has: finite numbers of `DIGITS` digits, null for the others."""
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    if hasattr(value, "item") and hasattr(value, "dtype"):  # a number of numpy's
+        return plain(value.item())
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

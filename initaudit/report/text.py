@@ -18,6 +18,10 @@ MOST_OF_A_RULE = 20
 """Findings of one rule in one checkpoint that are shown unless asked for all."""
 
 
+LONGEST_TEXT = 2000
+"""Characters of a message or an advice that are shown."""
+
+
 def render(
     report: Report,
     *,
@@ -82,9 +86,9 @@ def _finding(finding: Finding, *, verbose: bool) -> Iterator[Text | Padding]:
     if len(finding.tensors) > len(names):
         line.append(f" and {len(finding.tensors) - len(names):,} more")
     yield line
-    yield Padding(Text(finding.message), (0, 0, 0, 10))
+    yield Padding(Text(printable(finding.message, longest=LONGEST_TEXT)), (0, 0, 0, 10))
     if finding.advice:
-        yield Padding(Text(f"-> {finding.advice}", style="green"), (0, 0, 0, 10))
+        yield Padding(Text(f"-> {printable(finding.advice, longest=LONGEST_TEXT)}", style="green"), (0, 0, 0, 10))
 
 
 def _verdict(report: Report, *, show_intended: bool, verbose: bool) -> Text:

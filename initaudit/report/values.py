@@ -141,7 +141,8 @@ class Report:
         if not self.ok(fail_on):
             from initaudit.report.text import render
 
-            raise FindingsError(render(self))
+            unread = "".join(f"{failure.path}: {failure.message}\n" for failure in self.failures)
+            raise FindingsError(render(self) + unread)
 
     def to_json(self) -> str:
         """The report as the JSON document that ``--output-format json`` prints."""

@@ -100,7 +100,7 @@ def recognise(draws: Iterable[Draw], config: Mapping[str, Any] | None = None) ->
 def _by_sight(draw: Draw) -> Scheme | None:
     """Schemes that need no statistics of scale: constants, patterns of zeros, orthogonal and one-sided draws."""
     values = draw.statistics
-    if values.count == 0 or values.nonfinite:
+    if values.count == 0 or values.nonfinite or not math.isfinite(values.std):
         return None
     if values.is_constant:
         value = values.minimum
@@ -111,7 +111,7 @@ def _by_sight(draw: Draw) -> Scheme | None:
         filled = math.sqrt(values.moments.rms**2 * values.count / (values.count - values.zeros))
         parameters = {"connections": pattern.connections, "std": filled}
         return Scheme(pattern.name, pattern.description, "is", parameters)
-    if draw.part.role == "norm_scale" or values.moments.count < LEAST_COUNT:
+    if draw.part.role == "norm_scale" or values.moments.count < LEAST_COUNT or values.std == 0:
         return None
     return _orthogonal(draw) or _one_sided(draw)
 
@@ -151,7 +151,9 @@ def _one_sided(draw: Draw) -> Scheme | None:
 def _is_centred(draw: Draw) -> bool:
     """Whether a tensor is one that schemes draw, large enough to tell, and with a mean of zero."""
     values, moments = draw.statistics, draw.statistics.moments
-    if draw.part.role not in DRAWN or values.nonfinite or values.std == 0 or moments.count < FEWEST:
+    if draw.part.role not in DRAWN or values.nonfinite or moments.count < FEWEST:
+        return False
+    if values.std == 0 or not math.isfinite(values.std):
         return False
     off = abs(moments.mean) / values.std
     return off < MEAN_FLOOR or off * math.sqrt(moments.count) < HARD_Z

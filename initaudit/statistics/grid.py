@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 PIECE_ELEMENTS = 1 << 17
 """Elements of one piece: 512 KB of float32, which with its squares stays in a level 2 cache."""
 
+MOST_AXES = 16
+"""Tensors of more dimensions are damaged or made to harm: their units are not looked for. numpy ends at 64."""
+
 STACK_EDGE = 32
 """A tensor whose last two dimensions are both at least this long is a stack of matrices, not one bank of kernels.
 
@@ -62,7 +65,7 @@ class Grid:
         In a stack they are the first (its slices), and the last two (the rows and columns of each slice).
         """
         rank = len(self.shape)
-        if rank < 2:
+        if rank < 2 or rank > MOST_AXES:
             return ()
         return (0, rank - 2, rank - 1) if _is_stack(self.shape) else tuple(sorted({0, 1, rank - 1}))
 
@@ -109,7 +112,7 @@ def _add_up(vector: Vector, axis: int, rank: int) -> Vector:
     if vector.dtype == np.int64:
         return np.asarray(units.sum(axis=1))
     if vector.dtype == np.uint64:
-        return np.asarray((units * np.resize(fixed_odds(), units.shape[1])).sum(axis=1))
+        return np.asarray((units * _long_odds(units.shape[1])).sum(axis=1))
     weights = np.resize(fixed_weights(vector.dtype), units.shape[1])
     return np.stack([units[..., 0] @ weights, units[..., 1].sum(axis=1)], axis=1)
 
@@ -122,6 +125,12 @@ def fixed_weights(dtype: np.dtype[np.floating[Any]]) -> NDArray[Any]:
     """
     half = _fixed_words(PIECE_ELEMENTS).view(np.int64) * 2.0**-63
     return np.concatenate([half, half]).astype(dtype)
+
+
+def _long_odds(count: int) -> NDArray[np.uint64]:
+    """So many odd numbers, of which those that repeat `fixed_odds` are told apart by a factor for each round."""
+    places = np.arange(count)
+    return fixed_odds()[places % PIECE_ELEMENTS] * fixed_odds()[places // PIECE_ELEMENTS]
 
 
 @cache

@@ -115,11 +115,16 @@ def _hash(grid: Grid, pieces: Iterable[tuple[Piece, NDArray[Any]]]) -> tuple[Has
     for piece, words in pieces:
         matrix = words.reshape(piece.rows, piece.columns).astype(np.uint64)
         row_span, column_span, down = _spans(grid, piece)
-        # Pieces of one long row share the multipliers of their columns, so each is told apart by its place.
-        place = odds[piece.column // PIECE_ELEMENTS]
-        rows[row_span] += (matrix * odds[: piece.columns]).sum(axis=1, dtype=np.uint64) * place
-        columns[column_span] += (matrix.T * odds[down]).sum(axis=1, dtype=np.uint64)
+        # The multipliers repeat along a long row or column, so each round of them has a factor of its own.
+        across, along = odds[piece.column // PIECE_ELEMENTS], _rounds(piece) * odds[down]
+        rows[row_span] += (matrix * odds[: piece.columns]).sum(axis=1, dtype=np.uint64) * across
+        columns[column_span] += (matrix.T * along).sum(axis=1, dtype=np.uint64)
     return rows, columns
+
+
+def _rounds(piece: Piece) -> Hashes:
+    """The factor of each row of a piece: that of the round of multipliers in which it lies."""
+    return fixed_odds()[np.arange(piece.row, piece.row + piece.rows) // PIECE_ELEMENTS]
 
 
 def _equals(hashes: Hashes, indices: NDArray[np.intp]) -> list[NDArray[np.intp]]:
