@@ -125,10 +125,23 @@ def test_a_square_matrix_takes_the_scheme_of_the_others_and_names_what_it_equals
     assert "lecun_normal" in scheme.equivalent
 
 
+def test_blocks_of_a_packed_weight_are_told_apart(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tensors = {}
+    for block in range(4):
+        qkv = torch.randn(3 * 128, 128) * 0.02
+        qkv[2 * 128 :] /= math.sqrt(12)
+        tensors |= {f"h.{block}.attn.qkv.weight": qkv, f"h.{block}.fc.weight": torch.randn(512, 128) * 0.02}
+    scheme = drawn(tensors, tmp_path)["h.0.attn.qkv.weight"]
+    assert scheme.name == "blocks"
+    assert scheme.parameters["stds"] == pytest.approx([0.02, 0.02, 0.02 / math.sqrt(12)], rel=0.05)
+    assert scheme.parameters["schemes"][:2] == ["normal", "normal"]
+
+
 def test_a_mixture_is_given_no_name(tmp_path: Path) -> None:
     torch.manual_seed(0)
     tensor = torch.randn(256, 256)
-    tensor[:128] *= 10
+    tensor[:100] *= 10
     assert "fc.weight" not in drawn({"fc.weight": tensor}, tmp_path)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from initaudit.layers.values import Part
+from initaudit.schemes.blocks import in_blocks
 from initaudit.schemes.catalogue import Candidate, Depth, candidates
 from initaudit.schemes.families import FAMILIES, LEAST_COUNT, NORMAL, UNIFORM, Family, family_of, fits
 from initaudit.schemes.patterns import zero_pattern
@@ -90,10 +91,12 @@ def recognise(draws: Iterable[Draw], config: Mapping[str, Any] | None = None) ->
             readings.append(_read(draw, part, depths.get(draw.entry.name)))
     votes = _votes(readings)
     chances = _pooled_chances(readings, votes) | _stated(config)
+    certain = [key for key, chance in chances.items() if chance < SURE]
     for reading in readings:
-        scheme = _elect(reading, votes, chances)
+        name = reading.draw.entry.name
+        scheme = _elect(reading, votes, chances) or in_blocks(reading.draw, depths.get(name), certain)
         if scheme is not None:
-            schemes[reading.draw.entry.name] = scheme
+            schemes[name] = scheme
     return schemes
 
 
@@ -253,7 +256,7 @@ def _family_alone(reading: _Reading) -> Scheme | None:
         return None
     std = values.moments.rms
     formula = f"U(±{std * math.sqrt(3):.4g})" if family is UNIFORM else f"{_letter(family)}(0, {std:.4g}²)"
-    return Scheme(family.name.removesuffix("_3"), formula, "consistent with", {"std": std})
+    return Scheme(family.name.removesuffix("_3"), formula, "consistent with", {"std": std}, is_named=False)
 
 
 def _key(candidate: Candidate) -> str:

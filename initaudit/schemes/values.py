@@ -26,6 +26,8 @@ class Scheme:
     certainty: Certainty
     parameters: Mapping[str, Any] = field(default_factory=dict)
     equivalent: tuple[str, ...] = ()
+    is_named: bool = True
+    """False where only the family is known and the deviation is what was measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ A float32 product of up to 2^17 terms is exact to about 2^-22 of it, in whatever
 EXAMPLES = 8
 """How many indices of dead or equal units are kept to be shown."""
 
+PARTS = (2, 3, 4, 6, 8)
+"""Into how many parts the mean squares are kept: the blocks of packed weights, and the halves of these."""
+
 Hashes = NDArray[np.uint64]
 Reread = Callable[[], Iterable[tuple[Piece, NDArray[Any]]]]
 """Reads the tensor again: its pieces with their raw words, as unsigned integers."""
@@ -157,5 +160,10 @@ def _summary(
         fewest=int(filled.min()),
         most=int(filled.max()),
         length_spread=_spread(squares),
+        parts={
+            count: tuple(float(part) / size for part in squares.reshape(count, -1).mean(axis=1))
+            for count in PARTS
+            if len(squares) % count == 0 and len(squares) >= 2 * count
+        },
         occupancy=float(filled.var()) / (size * density * (1 - density)) if 0 < density < 1 else None,
     )

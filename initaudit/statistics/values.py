@@ -58,6 +58,8 @@ class Units:
     """The part of all elements that is not zero."""
     length_spread: float | None = None
     """Deviation over mean of the units' sums of squares: √((kurtosis - 1)/size) for independent values, 0 if equal."""
+    parts: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    """The mean square of each half, third, quarter, sixth and eighth of the units, where these are whole."""
     fewest: int = 0
     """The smallest number of nonzero elements of a unit."""
     most: int = 0
