@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from initaudit.errors import CheckpointError, InitauditError
 
 if TYPE_CHECKING:
-    from initaudit.report.values import Finding, FindingsError, Report
+    from initaudit.findings import Finding, FindingsError, Report
     from initaudit.rule import Rule, Severity
 
 __version__ = "0.1.0"
@@ -31,9 +31,9 @@ __all__ = [
 
 # Imported when first asked for: `import initaudit` alone is to cost nothing.
 _HOMES = {
-    "Finding": "initaudit.report.values",
-    "FindingsError": "initaudit.report.values",
-    "Report": "initaudit.report.values",
+    "Finding": "initaudit.findings",
+    "FindingsError": "initaudit.findings",
+    "Report": "initaudit.findings",
     "Rule": "initaudit.rule",
     "Severity": "initaudit.rule",
 }
@@ -60,8 +60,11 @@ def check(
     Raises:
         SelectionError: ``select`` or ``ignore`` names no rule.
         RuleError: a rule cannot be loaded.
+        TypeError: a string was given where a list of names is taken.
 
     """
+    if any(isinstance(names, str) for names in (select, ignore, exclude)):
+        raise TypeError("select, ignore and exclude take a list of names, not one string")
     from initaudit.audit import audit
     from initaudit.registry import load_rules, select_rules
 

@@ -127,27 +127,27 @@ def inspect(
     no_color: bool,
 ) -> int:
     """Show what each tensor is, its fans and its statistics; judge nothing."""
-    from initaudit.audit import NOTHING_TO_JUDGE, open_paths, read
-    from initaudit.errors import CheckpointError
+    from initaudit.audit import NOTHING_TO_JUDGE
+    from initaudit.findings import Failure
     from initaudit.report.inspection import Inspection, inspection_of, render_json, render_text
+    from initaudit.understanding import understood
 
-    checkpoints, failures = open_paths(paths)
-    complaints = [f"{failure.path}: {failure.message}" for failure in failures]
     inspections: list[Inspection] = []
+    complaints: list[str] = []
     with _progress(hidden=False) as progress:
-        for checkpoint in checkpoints:
-            try:
-                understood = read(checkpoint, exclude=exclude, progress=progress(checkpoint))
-                inspections.append(inspection_of(understood))
-            except CheckpointError as error:
-                complaints.append(str(error))
+        for one in understood(paths, exclude=exclude, progress=progress):
+            if isinstance(one, Failure):
+                complaints.append(f"{one.path}: {one.message}")
                 continue
-            if not understood.statistics:
-                complaints.append(f"{checkpoint.path}: {NOTHING_TO_JUDGE}")
+            inspections.append(inspection_of(one))
+            if not one.statistics:
+                complaints.append(f"{one.checkpoint.path}: {NOTHING_TO_JUDGE}")
     if output_format == "json":
         _write(render_json(inspections), output_file)
     elif inspections:
-        _write(render_text(inspections, **_layout(no_color=no_color, to_file=output_file is not None)), output_file)
+        # Lines are never broken: a table that is cut loses what it is read for.
+        layout = _layout(no_color=no_color, to_file=output_file is not None) | {"width": None}
+        _write(render_text(inspections, **layout), output_file)
     for complaint in complaints:
         _complain(complaint)
     return FAILED if complaints else 0
@@ -180,7 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = cli.main(arguments, prog_name="initaudit", standalone_mode=False) or 0
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "initaudit"
+        _complain(f"{error.format_message()} (see {path} --help)")
         return FAILED
     except InitauditError as error:
         _complain(str(error))

@@ -24,6 +24,8 @@ class Recipe:
     parameter: float
     blocks: tuple[tuple[str, float | str], ...] = ()
     dtype: str = "float32"
+    offset: float = 0.0
+    stream: str = ""
 
     def __repr__(self) -> str:
         word = {"normal": "std", "uniform": "bound", "sparse": "connections"}.get(self.family)
@@ -31,17 +33,27 @@ class Recipe:
         base = (
             f"{self.family}({shape}, {word}={self.parameter:g})" if word else f"constant({self.parameter:g}, {shape})"
         )
+        base += f".shift({self.offset:g})" if self.offset else ""
+        base += f".of({self.stream!r})" if self.stream else ""
         return base + "".join(f".put({where!r}, {value!r})" for where, value in self.blocks)
 
     def put(self, where: str, value: float | str) -> "Recipe":
         """The same with ``[where]`` set to a number, or to a copy of the values at another place."""
         return replace(self, blocks=(*self.blocks, (where, value)))
 
+    def shift(self, offset: float) -> "Recipe":
+        """The same with a constant added throughout."""
+        return replace(self, offset=offset)
+
+    def of(self, stream: str) -> "Recipe":
+        """The same drawn from a stream that other tensors may share."""
+        return replace(self, stream=stream)
+
     def draw(self, name: str) -> Any:
-        """The values as an array; the stream depends on the tensor's name alone."""
+        """The values as an array; their stream is that of the tensor's name, unless another one is given."""
         import numpy as np
 
-        generator = np.random.RandomState(zlib.crc32(name.encode()))
+        generator = np.random.RandomState(zlib.crc32((self.stream or name).encode()))
         values = np.full(self.shape, self.parameter, np.float64)
         if self.family == "normal":
             values = generator.standard_normal(self.shape) * self.parameter
@@ -51,6 +63,7 @@ class Recipe:
             inputs, connections = self.shape[1], int(self.parameter)
             mask = np.argsort(np.argsort(generator.uniform(size=self.shape), axis=1), axis=1) < min(connections, inputs)
             values = generator.standard_normal(self.shape) * mask / np.sqrt(connections)
+        values = values + self.offset
         for where, value in self.blocks:
             place = _index(where)
             values[place] = values[_index(value)] if isinstance(value, str) else value

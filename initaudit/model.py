@@ -82,6 +82,12 @@ class Tensor:
         return self.statistics.units.get(input_axis(self.part, self.shape))
 
     @property
+    def width(self) -> int:
+        """The number of output units, 0 where there are none."""
+        axis = unit_axis(self.part, self.shape)
+        return self.shape[axis] if axis >= 0 else 0
+
+    @property
     def pattern(self) -> Pattern | None:
         """The scheme that placed its zeros, sparse or identity, if one did."""
         return zero_pattern(self.statistics, self.units, self.inputs)
@@ -144,10 +150,6 @@ class Model:
     tensors: tuple[Tensor, ...]
     config: Mapping[str, Any] = field(default_factory=dict)
 
-    def siblings(self, tensor: Tensor) -> tuple[Tensor, ...]:
-        """The tensors of the same place in other blocks (names alike but for numbers) and of the same shape."""
-        return tuple(other for other in self.kin(tensor) if other.shape == tensor.shape)
-
     def kin(self, tensor: Tensor) -> tuple[Tensor, ...]:
         """The tensors of the same place in other blocks, of whatever shape."""
         return tuple(other for other in self._kin[place(tensor)] if other.name != tensor.name)
@@ -160,15 +162,23 @@ class Model:
         """Whether all tensors of the same place in other blocks, of whatever width, hold the same one value."""
         return self._one_values[place(tensor)] is not None
 
+    def repeats(self, tensor: Tensor) -> bool:
+        """Whether there are tensors of the same place in other blocks."""
+        return len(self._kin[place(tensor)]) > 1
+
+    def has_one_sign(self, tensor: Tensor) -> bool:
+        """Whether all values of all tensors of the same place are positive, or all negative."""
+        return self._signs[place(tensor)] != 0
+
     def repeats_zero(self, tensor: Tensor) -> bool:
         """Whether a zero tensor is one of several: all of its place, or all whose names end alike, are zero."""
         if len(self._kin[place(tensor)]) > 1:
             return self._one_values[place(tensor)] == 0
         return _ending(tensor) in self._zero_endings
 
-    def layer(self, tensor: Tensor) -> tuple[Tensor, ...]:
-        """The tensors of the same layer, itself among them."""
-        return tuple(self._layers[tensor.part.layer])
+    def partners(self, tensor: Tensor) -> tuple[Tensor, ...]:
+        """The tensors of the same layer whose leaves have the same stem: ``in_proj_weight`` and ``in_proj_bias``."""
+        return tuple(self._partners[_stem(tensor)])
 
     def path(self, tensor: Tensor) -> Matrices:
         """The matrices of the smallest module around a tensor that has several; itself among them.
@@ -220,8 +230,18 @@ class Model:
         return {key: Peers(tuple(sorted(stds))) for key, stds in scales.items()}
 
     @cached_property
-    def _layers(self) -> dict[str, list[Tensor]]:
-        return self._grouped(lambda tensor: tensor.part.layer)
+    def _partners(self) -> dict[str, list[Tensor]]:
+        return self._grouped(_stem)
+
+    @cached_property
+    def _signs(self) -> dict[str, int]:
+        """1 or -1 where all values of all tensors of a place have that sign, else 0."""
+        signs = {}
+        for at, tensors in self._kin.items():
+            low = min(tensor.statistics.minimum for tensor in tensors)
+            high = max(tensor.statistics.maximum for tensor in tensors)
+            signs[at] = 1 if low > 0 else -1 if high < 0 else 0
+        return signs
 
     @cached_property
     def _modules(self) -> dict[str, Matrices]:
@@ -285,6 +305,15 @@ def place(tensor: Tensor) -> str:
         if parts[at].isdigit() or parts[at + 1].isdigit():
             parts[at] = _NUMBER.sub("#", parts[at])
     return ".".join(parts) + tensor.name[len(layer) :]
+
+
+_LEAF_WORD = re.compile(r"(^|_)(weight|bias|kernel|scale|w|b)(?=_|$)")
+
+
+def _stem(tensor: Tensor) -> str:
+    """The layer, and what its leaf adds to the words for weight and bias: "rnn.ih_l0" for ``rnn.weight_ih_l0``."""
+    leaf = tensor.name[len(tensor.part.layer) :].rpartition(".")[2]
+    return f"{tensor.part.layer}.{_LEAF_WORD.sub('', leaf[:200], count=1).strip('_')}"
 
 
 def _ending(tensor: Tensor) -> str:

@@ -75,10 +75,12 @@ def _law(model: Model) -> Iterator[str]:
     target = np.log([t.std for t in weights])
     (level, by_in, by_out), *_ = np.linalg.lstsq(table * root[:, None], target * root, rcond=None)
     off = np.abs(table @ np.array([level, by_in, by_out]) - target)
-    if np.median(off) < EXACT_LAW and max(abs(by_in), abs(by_out)) > LEAST_SLOPE:
+    if np.median(off) < EXACT_LAW:
         odd = int((off > ODD).sum())
         said = f"; {odd:,} differ" if odd else ""
-        yield f"law of scale: std = {math.exp(level):.3g}·fan_in^{by_in:.2f}·fan_out^{by_out:.2f}{said}"
+        flat = max(abs(by_in), abs(by_out)) < LEAST_SLOPE
+        law = f"{np.median([t.std for t in weights]):.3g}, whatever the fan" if flat else ""
+        yield f"law of scale: std = {law or f'{math.exp(level):.3g}·fan_in^{by_in:.2f}·fan_out^{by_out:.2f}'}{said}"
 
 
 def _words(tensor: Tensor) -> str:

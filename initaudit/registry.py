@@ -60,7 +60,9 @@ def find_rules(rules: Mapping[str, Rule], selector: str) -> tuple[Rule, ...]:
     found = tuple(rule for rule in rules.values() if _exactness(rule, selector) >= 0)
     if not found:
         near = difflib.get_close_matches(selector, _selectors(rules.values()), n=1)
-        raise SelectionError(f"no rule is called {selector!r}" + (f": did you mean {near[0]!r}?" if near else ""))
+        near = near or [name for name in _selectors(rules.values()) if selector.lower() in name][:1]
+        hint = f"did you mean {near[0]!r}?" if near else "`initaudit rule` lists them"
+        raise SelectionError(f"no rule is called {selector!r}: {hint}")
     return found
 
 

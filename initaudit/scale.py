@@ -7,13 +7,18 @@ al. 2016, Schoenholz et al. 2016) and the extremes of healthy fresh models of re
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from initaudit.advice import redraw_advice, scales_text
-from initaudit.model import Fault, Model, Tensor
+from initaudit.advice import scales_text
+from initaudit.layers.axes import input_axis
+from initaudit.model import Fault, Model, Tensor, place
+from initaudit.schemes import scales_by_fan
 from initaudit.significance import HARD_Z, log_std_error
+
+_LENGTH = re.compile(r"(weight_g|weight_u|original0|\b_u)$")
+_DIRECTION = re.compile(r"(weight_v|weight_orig|original[01]?)$")
+"""The parts of weight norm and spectral norm, as PyTorch has called them."""
 
 LEAST_COUNT = 64
 """Fewer elements say too little about a deviation: at 64 the standard error of ln(std) is 9 %."""
@@ -44,18 +49,28 @@ LOOSE_FACTOR = 5.0
 """How far it may be off a recipe that only half of the weights share: schemes in use differ by 3.5 on one fan."""
 
 
-def judged_weights(model: Model) -> Iterator[Tensor]:
+def judged_weights(model: Model) -> tuple[Tensor, ...]:
     """The weights whose scale means something.
 
     Left out are those of few elements, of unknown fans or without spread, sparse and identity patterns, and weights
     whose scale is divided out: the parts of weight norm and spectral norm.
     """
-    for tensor in model.weights:
-        if tensor.count < LEAST_COUNT or not tensor.part.fan_in or tensor.statistics.nonfinite:
-            continue
-        if tensor.std == 0 or _is_normalised(tensor, model) or tensor.pattern is not None:
-            continue
-        yield tensor
+    return model.remember(_judged)
+
+
+def _judged(model: Model) -> tuple[Tensor, ...]:
+    divided = _divided_layers(model)
+    return tuple(
+        tensor
+        for tensor in model.weights
+        if tensor.count >= LEAST_COUNT
+        and tensor.part.fan_in
+        and 0 < tensor.std < math.inf
+        and not tensor.statistics.nonfinite
+        and tensor.pattern is None
+        and tensor.part.layer not in divided
+        and not _DIRECTION.search(tensor.name)
+    )
 
 
 def is_output(tensor: Tensor, model: Model) -> bool:
@@ -93,17 +108,8 @@ def stray_ratio(tensor: Tensor, model: Model) -> float | None:
 
 
 def is_textbook(tensor: Tensor, tolerance: float = 0.1) -> bool:
-    """Whether the deviation is one in use: by some fan (1/√n, He, Xavier or PyTorch's default, in or out), or 0.02.
-
-    Fans are taken as libraries take them: with and without groups, from either side.
-    """
-    fan_in, fan_out = tensor.part.fan_in, tensor.part.fan_out
-    if not fan_in or not fan_out:
-        return False
-    fans = {fan_in, fan_out, fan_in * tensor.part.groups, fan_out * tensor.part.groups}
-    fans |= {max(1, fan // tensor.part.groups) for fan in (fan_in, fan_out)}
-    scales = {math.sqrt(c / fan) for fan in fans for c in (1 / 3, 1.0, 2.0)}
-    scales |= {math.sqrt(2 / (fan_in + fan_out)), 0.02}
+    """Whether the deviation is one in use: that of a scheme by some fan, in or out, as libraries take them, or 0.02."""
+    scales = {*scales_by_fan(tensor.part, tensor.shape), 0.02}
     error = log_std_error(tensor.count, tensor.statistics.moments.kurtosis)
     return any(abs(math.log(tensor.std / scale)) < max(tolerance, HARD_Z * error) for scale in scales)
 
@@ -131,18 +137,44 @@ def chain_growth(chain: Sequence[Tensor]) -> float:
     return math.prod((tensor.gain or 1.0) * math.sqrt(RELU_LOSS) for tensor in chain)
 
 
-def scale_fault(tensor: Tensor, model: Model, reason: str, severity: str | None = None) -> Fault:
-    """A fault of one weight's scale: what was measured, why that is wrong, and what the schemes would give."""
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a scale was held to: the deviation, or None for the textbook's, and where it comes from, in words."""
+
+    reason: str
+    std: float | None = None
+    source: str = ""
+
+
+def as_siblings(tensor: Tensor, model: Model, ratio: float) -> Expectation:
+    """The expectation that a weight is as its siblings."""
+    count = model.peers(tensor).count - 1
+    return Expectation(_off(ratio, f"its {count:,} siblings"), tensor.std / ratio, f"as its {count:,} siblings have")
+
+
+def as_model(tensor: Tensor, ratio: float) -> Expectation:
+    """The expectation that a weight is drawn by the scheme of the whole model."""
+    return Expectation(_off(ratio, "most weights of this model"), tensor.std / ratio, "by the scheme of the model")
+
+
+def _off(ratio: float, what: str) -> str:
+    return f"{max(ratio, 1 / ratio):.1f} times {'above' if ratio > 1 else 'below'} {what}"
+
+
+def scale_fault(tensor: Tensor, expected: Expectation, severity: str | None = None) -> Fault:
+    """A fault of one weight's scale: what was measured, why that is wrong, and what it was held to."""
     fan_in = tensor.part.fan_in or 1
     error = log_std_error(tensor.count, tensor.statistics.moments.kurtosis)
     unscaled = " (an unscaled randn)" if abs(math.log(tensor.std)) < HARD_Z * error else ""
+    wanted = scales_text(tensor) if expected.std is None else f"std {expected.std:.3g}, {expected.source}"
     return tensor.fault(
-        f"std {tensor.std:.3g}{unscaled} with fan_in {fan_in:,} is a gain of {tensor.gain:.3g}, {reason};"
-        f" expected {scales_text(tensor)}",
-        advice=redraw_advice(tensor, model) if model.peers(tensor).count > 1 else "scale the draw by its fan-in",
+        f"std {tensor.std:.3g}{unscaled} with fan_in {fan_in:,} is a gain of {tensor.gain:.3g}, {expected.reason};"
+        f" expected {wanted}",
+        advice="scale the draw by its fan-in" if expected.std is None else f"draw it with std {expected.std:.3g}",
         severity=severity,
         std=tensor.std,
         std_error=tensor.std * error,
+        expected_std=expected.std,
         fan_in=fan_in,
         gain=tensor.gain,
     )
@@ -150,10 +182,11 @@ def scale_fault(tensor: Tensor, model: Model, reason: str, severity: str | None 
 
 def chain_fault(chain: Sequence[Tensor], effect: str, severity: str | None = None) -> Fault:
     """A fault of a whole plain chain; ``effect`` says what it does to a signal."""
-    gains = sorted(tensor.gain or 0.0 for tensor in chain)
+    low, high = min(tensor.gain or 0.0 for tensor in chain), max(tensor.gain or 0.0 for tensor in chain)
+    gains = f"gains of {low:.3g} to {high:.3g}" if f"{low:.3g}" != f"{high:.3g}" else f"a gain of {low:.3g} each"
     return Fault(
         tuple(tensor.name for tensor in chain),
-        f"gains of {gains[0]:.3g} to {gains[-1]:.3g} in a chain of {len(chain)} layers without norms {effect};"
+        f"{gains} in a chain of {len(chain)} layers without norms {effect};"
         f" expected a gain of 1, or sqrt(2) before ReLU, in each: {scales_text(chain[0])} for the first",
         "scale each draw by its fan-in: std 1/sqrt(fan_in), or sqrt(2/fan_in) before ReLU",
         severity,
@@ -161,12 +194,22 @@ def chain_fault(chain: Sequence[Tensor], effect: str, severity: str | None = Non
     )
 
 
-def _is_normalised(tensor: Tensor, model: Model) -> bool:
-    """Whether the layer keeps the weight's length apart (weight norm) or divides it out (spectral norm)."""
-    leaves = {other.name[len(other.part.layer) :].strip(".") for other in model.layer(tensor)}
-    return any(re.search(r"(^|[._])(weight_g|weight_u|original0|_u)$", leaf) for leaf in leaves) or bool(
-        re.search(r"(weight_v|weight_orig|original[01]?)$", tensor.name)
-    )
+def grouped(faults: Iterable[tuple[Tensor, Fault]]) -> Iterator[Fault]:
+    """Faults of one severity at one place in several blocks as one: one cause gives one finding."""
+    groups: dict[tuple[str, str | None], list[tuple[Tensor, Fault]]] = {}
+    for tensor, fault in faults:
+        groups.setdefault((place(tensor), fault.severity), []).append((tensor, fault))
+    for group in groups.values():
+        _, first = group[0]
+        names = tuple(tensor.name for tensor, _ in group)
+        stds = [tensor.std for tensor, _ in group]
+        more = f"; {len(group):,} of its place alike, std {min(stds):.3g} to {max(stds):.3g}" if len(group) > 1 else ""
+        yield replace(first, tensors=names, message=first.message + more)
+
+
+def _divided_layers(model: Model) -> frozenset[str]:
+    """The layers that keep a weight's length apart (weight norm) or divide it out (spectral norm)."""
+    return frozenset(tensor.part.layer for tensor in model.tensors if _LENGTH.search(tensor.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,18 +247,16 @@ def _widths_read(model: Model) -> frozenset[int]:
 
 
 def _width_in(tensor: Tensor) -> int:
-    return _width(tensor, {"in_out": -2, "conv_transposed": 0}, 1) * (
-        1 if tensor.part.layout == "conv_transposed" else tensor.part.groups
-    )
+    """The number of features a weight reads; a convolution stores those of one group."""
+    axis = input_axis(tensor.part, tensor.shape)
+    groups = 1 if tensor.part.layout == "conv_transposed" else tensor.part.groups
+    return tensor.shape[axis] * groups if axis >= 0 else 0
 
 
 def _width_out(tensor: Tensor) -> int:
-    return _width(tensor, {"in_out": -1, "conv_transposed": 1}, 0)
-
-
-def _width(tensor: Tensor, axes: dict[str, int], otherwise: int) -> int:
-    axis = axes.get(tensor.part.layout, otherwise)
-    return tensor.shape[axis] if len(tensor.shape) >= 2 else 0
+    """The number of features a weight gives; a transposed convolution stores those of one group."""
+    groups = tensor.part.groups if tensor.part.layout == "conv_transposed" else 1
+    return tensor.width * groups
 
 
 def _same_sequence(a: str, b: str) -> bool:
@@ -224,7 +265,6 @@ def _same_sequence(a: str, b: str) -> bool:
     return len(pieces_a) == len(pieces_b) == 3 and pieces_a[0] == pieces_b[0] and pieces_a[2] == pieces_b[2]
 
 
-@cache
 def _natural(name: str) -> tuple[tuple[int, str], ...]:
     """A name as a key by which ``layers.2`` comes before ``layers.10``."""
     return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d{1,9})", name))

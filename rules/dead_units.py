@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from initaudit.advice import redraw_advice
 from initaudit.examples import bad, good, normal, sparse
-from initaudit.rule import Fault, Model, Severity, Tensor, Units, rule
-from initaudit.schemes import PATTERN_SPREAD
+from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.schemes import is_fixed
 from initaudit.significance import exceeds_poisson
 
 
@@ -57,24 +57,16 @@ def dead_units(tensor: Tensor, model: Model) -> Iterator[Fault]:
         # What the living units' density of zeros would leave empty, if those were thrown.
         living = (units.count - units.dead) * units.size
         density = min(1.0, (values.zeros - units.dead * units.size) / living)
-        by_chance = 0.0 if _is_fixed(units) else units.count * density**units.size
+        by_chance = 0.0 if is_fixed(units) else units.count * density**units.size
         if not exceeds_poisson(units.dead, by_chance):
             continue
         at = ", ".join(map(str, units.dead_at)) + (", ..." if units.dead > len(units.dead_at) else "")
+        chance = f"; by chance {by_chance:.2g} would be" if by_chance else ""
         yield tensor.fault(
-            f"{units.dead:,} of {units.count:,} {noun} are zero throughout ({at}); by chance {by_chance:.2g} would be",
+            f"{units.dead:,} of {units.count:,} {noun} are zero throughout ({at}){chance}",
             advice=redraw_advice(tensor, model),
             dead=units.dead,
             units=units.count,
             along=noun,
         )
         return
-
-
-def _is_fixed(units: Units) -> bool:
-    """Whether the living units' counts of nonzeros vary far less than thrown ones do: none is empty by chance."""
-    mean = units.density * units.size
-    square = (units.occupancy or 0.0) * mean * (1 - units.density) + mean**2
-    share = units.count / (units.count - units.dead)
-    living = mean * share
-    return square * share - living**2 < PATTERN_SPREAD * living * (1 - living / units.size)

@@ -67,11 +67,10 @@ def equal_units(tensor: Tensor, model: Model) -> Iterator[Fault]:
             continue
         if chance_equal_pairs(units.count, units.size, tensor.dtype) > MOST_BY_CHANCE:
             continue
-        at = ", ".join(map(str, units.equal_at))
-        few = "" if len(units.equal_at) < units.equal else ", ..."
+        at = " = ".join(map(str, units.equal_at))
+        more = f", and {units.classes - 1:,} more such groups" if units.classes > 1 else ""
         yield tensor.fault(
-            f"{units.equal:,} of {units.count:,} {noun} are copies: {units.classes:,} distinct among them"
-            f" (the largest class: {at}{few if units.equal > len(units.equal_at) else ''})",
+            f"{units.equal:,} of {units.count:,} {noun} are copies of others ({at}{more}); expected none",
             advice=f"{redraw_advice(tensor, model)}; look for a seed that was used twice",
             severity=Severity.WARNING if tensor.part.role == "embedding" else None,
             equal=units.equal,

@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 
 from initaudit.examples import bad, good, normal
-from initaudit.rule import Fault, Model, Severity, rule
+from initaudit.rule import Fault, Model, Severity, Tensor, rule
 from initaudit.scale import (
+    Expectation,
+    as_model,
+    as_siblings,
     chain_fault,
     chain_growth,
+    grouped,
     is_textbook,
     judged_weights,
     odd_ratio,
@@ -75,20 +79,21 @@ def exploding_weight(model: Model) -> Iterator[Fault]:
         large = all((tensor.gain or 1.0) > LARGE_GAIN for tensor in chain)
         if large and growth > BROKEN_CHAIN and len(chain) > 1:
             named |= {tensor.name for tensor in chain}
-            yield chain_fault(chain, f"multiply a signal by {growth:.1g}", Severity.ERROR)
+            yield chain_fault(chain, f"multiply a signal by {growth:.3g}", Severity.ERROR)
+    yield from grouped(_large(model, named))
+
+
+def _large(model: Model, named: set[str]) -> Iterator[tuple[Tensor, Fault]]:
+    """The weights that are too large by themselves, beside their siblings, or beside the model."""
     for tensor in judged_weights(model):
         if tensor.name in named:
             continue
-        gain = tensor.gain or 0.0
+        gain, textbook = tensor.gain or 0.0, is_textbook(tensor)
         odd, stray = odd_ratio(tensor, model), stray_ratio(tensor, model)
-        if gain > LARGE_GAIN and not is_textbook(tensor):
-            reason = "and the signal grows by as much"
-        elif odd is not None and odd > 1:
-            reason = f"{odd:.1f} times above its {model.peers(tensor).count - 1} siblings"
-        elif stray is not None and stray > 1 and not is_textbook(tensor):
-            reason = f"{stray:.1f} times above most weights of this model"
-        else:
-            continue
-        yield scale_fault(
-            tensor, model, reason, Severity.ERROR if gain > BROKEN_GAIN and not is_textbook(tensor) else None
-        )
+        severity = Severity.ERROR if gain > BROKEN_GAIN and not textbook else None
+        if odd is not None and odd > 1:
+            yield tensor, scale_fault(tensor, as_siblings(tensor, model, odd), severity)
+        elif gain > LARGE_GAIN and not textbook:
+            yield tensor, scale_fault(tensor, Expectation(f"a signal grows {gain:.3g}-fold"), severity)
+        elif stray is not None and stray > 1 and not textbook:
+            yield tensor, scale_fault(tensor, as_model(tensor, stray), severity)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from initaudit.advice import is_small_positive
 from initaudit.examples import bad, constant, good, normal, uniform
+from initaudit.places import HUGE, measured
 from initaudit.rule import Fault, Severity, Tensor, rule
 
 
@@ -56,12 +57,10 @@ def nonzero_bias(tensor: Tensor) -> Iterator[Fault]:
     values = tensor.statistics
     if not tensor.is_bias or values.zeros == values.count or is_small_positive(tensor):
         return
-    if values.is_constant:
-        measured = f"all {values.count:,} values are {values.minimum:.4g}"
-    else:
-        measured = f"mean {values.mean:.3g}, std {values.std:.3g}, from {values.minimum:.3g} to {values.maximum:.3g}"
+    if max(-values.minimum, values.maximum) > HUGE:  # memory that nobody filled is another fault
+        return
     yield tensor.fault(
-        f"{measured}; expected 0",
+        f"{measured(tensor)}; expected 0",
         advice="set it to zero",
         mean=values.mean,
         std=values.std,

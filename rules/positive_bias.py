@@ -46,7 +46,7 @@ def positive_bias(model: Model) -> Iterator[Fault]:
     for value, names in same.items():
         yield Fault(
             tuple(names),
-            f"all values are {value:.3g}; the norm is 0",
+            f"all values are {value:.3g}; usual is 0",
             "prefer zero, with weights scaled by sqrt(2/fan_in) before ReLU",
             None,
             {"value": value},

@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 
 from initaudit.examples import bad, good, normal
-from initaudit.rule import Fault, Model, Severity, rule
+from initaudit.rule import Fault, Model, Severity, Tensor, rule
 from initaudit.scale import (
+    Expectation,
+    as_model,
+    as_siblings,
     chain_fault,
     chain_growth,
+    grouped,
     is_output,
     is_textbook,
     judged_weights,
@@ -79,8 +83,9 @@ def vanishing_weight(model: Model) -> Iterator[Fault]:
     - its gain is below 0.015 and its deviation below 0.005: an error below a gain of 0.002, but for a head, whose small
       scale harms little, a warning, and only below 0.002;
     - its deviation is 1.5 times below that of two or more siblings that agree, at six standard errors;
-    - it is off the scheme of the whole model, 1.75 times where nearly all weights follow one, 5 times where half do,
-      and fits no textbook scheme by any fan;
+    - it is off the scheme of the whole model and fits no textbook scheme by any fan: 1.75 times below where nearly all
+      weights follow one gain, 5 times where half of them do or where the scheme is one fixed deviation, which goes with
+      residual outputs that are smaller by the root of the depth. Heads and residual outputs are spared;
     - it stands in a chain of layers without norms, each with a gain below 0.4, that leaves less than 1 % of a signal
       (an error below 0.1 %).
 
@@ -99,20 +104,21 @@ def vanishing_weight(model: Model) -> Iterator[Fault]:
         if small and left < WEAK_CHAIN and len(chain) > 1:
             named |= {tensor.name for tensor in chain}
             severity = Severity.ERROR if left < BROKEN_CHAIN else None
-            yield chain_fault(chain, f"leave {left:.1g} of a signal", severity)
+            yield chain_fault(chain, f"leave {left:.3g} of a signal", severity)
+    yield from grouped(_weak(model, named))
+
+
+def _weak(model: Model, named: set[str]) -> Iterator[tuple[Tensor, Fault]]:
+    """The weights that are too small by themselves, beside their siblings, or beside the model."""
     for tensor in judged_weights(model):
         if tensor.name in named:
             continue
         gain, head = tensor.gain or 0.0, is_output(tensor, model)
         odd, stray = odd_ratio(tensor, model), stray_ratio(tensor, model)
-        severity = None
-        if tensor.std < FIXED_STD and gain < (DEAD_GAIN if head else WEAK_GAIN):
-            reason = "next to nothing passes"
-            severity = Severity.ERROR if gain < DEAD_GAIN and not head else None
-        elif odd is not None and odd < 1:
-            reason = f"{1 / odd:.1f} times below its {model.peers(tensor).count - 1} siblings"
+        severity = Severity.ERROR if gain < DEAD_GAIN and tensor.std < FIXED_STD and not head else None
+        if odd is not None and odd < 1:
+            yield tensor, scale_fault(tensor, as_siblings(tensor, model, odd), severity)
+        elif tensor.std < FIXED_STD and gain < (DEAD_GAIN if head else WEAK_GAIN):
+            yield tensor, scale_fault(tensor, Expectation("next to nothing passes"), severity)
         elif stray is not None and stray < 1 and not head and not is_textbook(tensor):
-            reason = f"{1 / stray:.1f} times below most weights of this model"
-        else:
-            continue
-        yield scale_fault(tensor, model, reason, severity)
+            yield tensor, scale_fault(tensor, as_model(tensor, stray), severity)

@@ -66,7 +66,7 @@ def zero_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
     Draw it as its siblings are drawn. If the zero is meant, `--exclude` the tensor or `--ignore` the rule.
     """
     if (tensor.is_weight or tensor.part.role == "embedding") and tensor.statistics.zeros == tensor.count:
-        units = f"; its {tensor.part.fan_out:,} units are all the same" if tensor.part.fan_out else ""
+        units = f"; its {tensor.width:,} units are all the same" if tensor.is_weight and tensor.width > 1 else ""
         yield tensor.fault(
             f"all {tensor.count:,} elements are zero{units}",
             advice=redraw_advice(tensor, model),

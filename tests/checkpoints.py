@@ -14,10 +14,10 @@ from unittest import mock
 import ml_dtypes
 import numpy as np
 
-from initaudit.audit import open_paths
 from initaudit.checkpoint.reading import Reader
 from initaudit.cli import main
 from initaudit.statistics import JUDGED, PIECE_BYTES, measure
+from initaudit.understanding import open_paths
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = ROOT / "fixtures"

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from initaudit.audit import audit, open_paths, read
+from initaudit.audit import audit
 from initaudit.checkpoint import find_checkpoints
 from initaudit.checkpoint.reading import Reader
 from initaudit.errors import CheckpointError
 from initaudit.registry import load_rules
+from initaudit.understanding import open_paths, read
 from tests.checkpoints import FIXTURES, Raw, faulty, indexed, mlp, run, statistics, written
 
 

@@ -22,21 +22,34 @@ ALLOWED = {
     "schemes": {"checkpoint", "layers", "significance", "statistics"},
     "model": {"layers", "schemes", "statistics"},
     "advice": {"model"},
-    "scale": {"advice", "model", "significance"},
+    "places": {"model"},
+    "scale": {"advice", "layers", "model", "schemes", "significance"},
     "examples": set(),
     "rule": {"errors", "examples", "model"},
     "rules": set(),
     "registry": {"errors", "rule"},
-    "conventions": {"model", "scale", "schemes"},
+    "conventions": {"model", "scale", "schemes", "significance"},
     "recipe": {"model"},
-    "audit": {"checkpoint", "conventions", "errors", "layers", "model", "recipe", "report", "rule", "schemes"}
-    | {"statistics"},
-    "report": {"audit", "checkpoint", "errors", "layers", "model", "recipe", "rule", "schemes", "statistics", ""},
-    "cli": {"audit", "errors", "registry", "report", ""},
+    "findings": {"checkpoint", "errors", "report", "rule"},
+    "understanding": {"checkpoint", "errors", "findings", "layers", "model", "schemes", "statistics"},
+    "audit": {"checkpoint", "conventions", "findings", "recipe", "rule", "understanding"},
+    "report": {
+        "checkpoint",
+        "findings",
+        "layers",
+        "model",
+        "recipe",
+        "rule",
+        "schemes",
+        "statistics",
+        "understanding",
+        "",
+    },
+    "cli": {"audit", "errors", "findings", "registry", "report", "understanding", ""},
     "__main__": {"cli"},
-    "": {"audit", "errors", "registry", "report", "rule"},
+    "": {"audit", "errors", "findings", "registry", "rule"},
 }
-RULE_VOCABULARY = {"advice", "examples", "model", "rule", "scale", "schemes", "significance"}
+RULE_VOCABULARY = {"advice", "examples", "model", "places", "rule", "scale", "schemes", "significance"}
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -7,10 +7,10 @@ import pytest
 
 import initaudit
 from initaudit.checkpoint.values import Checkpoint, Entry, Shard, Stamp
+from initaudit.findings import Audited, Failure, Finding, FindingsError, Intended, NotJudged, Report
 from initaudit.report.escaping import LONGEST, printable
 from initaudit.report.json import plain
 from initaudit.report.text import MOST_OF_A_RULE, MOST_TENSORS, counted, render
-from initaudit.report.values import Audited, Failure, Finding, FindingsError, Intended, NotJudged, Report
 from initaudit.rule import Severity
 from tests.checkpoints import FIXTURES
 

@@ -8,14 +8,16 @@ import pytest
 from safetensors.numpy import save_file
 
 from initaudit.audit import audit
+from initaudit.cli import main
 from initaudit.examples import Example
+from initaudit.findings import Report
 from initaudit.registry import load_rules
-from initaudit.report.values import Report
 from initaudit.rule import Rule
 
 ROOT = Path(__file__).parents[1]
 RULES = tuple(load_rules().values())
 EXAMPLES = [(rule, example) for rule in RULES for example in rule.examples]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 GOOD = sorted((ROOT / "fixtures" / "good").rglob("*.safetensors"))
 BAD = sorted((ROOT / "fixtures" / "bad").glob("*.safetensors"))
 
@@ -86,5 +88,16 @@ def test_names_and_codes_are_unique() -> None:
 
 def test_the_table_of_rules_in_the_readme_is_up_to_date() -> None:
     rows = [f"| {rule.code} | `{rule.name}` | {rule.severity.value} | {rule.summary} |" for rule in RULES]
-    table = re.findall(r"^\| IA\d.*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    table = re.findall(r"^\| IA\d.*$", README, re.MULTILINE)
     assert table == rows
+
+
+def test_the_report_in_the_readme_is_what_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    command, shown = re.findall(r"^```console\n\$ (initaudit check \S+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)[
+        0
+    ]
+    assert main(command.split()[1:]) == 1
+    assert capsys.readouterr().out == shown

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from initaudit.audit import open_paths, read
 from initaudit.examples import Recipe, constant, normal, uniform
 from initaudit.model import Model
 from initaudit.scale import chain_growth, is_output, is_textbook, judged_weights, odd_ratio, plain_chains, stray_ratio
+from initaudit.understanding import open_paths, read
 
 
 def model(tensors: Mapping[str, Recipe], folder: Path) -> Model:

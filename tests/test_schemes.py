@@ -11,7 +11,6 @@ import scipy.stats
 import torch
 from safetensors.torch import save_file
 
-from initaudit.audit import open_paths, read
 from initaudit.schemes import Scheme
 from initaudit.schemes.families import FAMILIES, NORMAL, TRUNCATED, TRUNCATED_3, UNIFORM
 from initaudit.significance import (
@@ -22,6 +21,7 @@ from initaudit.significance import (
     log_std_error,
     variance_z,
 )
+from initaudit.understanding import open_paths, read
 
 SHAPES = [(256, 320), (512, 128), (64, 48, 3, 3)]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]

@@ -4,10 +4,21 @@ Each takes a tensor and its model and says yes or no. They are what keeps a conv
 """
 
 import math
+import re
 
 from initaudit.model import Model, Tensor, place
 from initaudit.scale import is_output
 from initaudit.schemes import UNIFORM, fits
+from initaudit.significance import HARD_Z, variance_z
+
+FEW_VALUES = 16
+"""Fewer values are consistent with nearly any bound."""
+
+MOST_TOGETHER = 64
+"""Biases of one place that are looked at together: enough to tell, whatever the number of blocks."""
+
+_SHORTCUT = re.compile(r"shortcut|downsample|identity|skip|residual")
+_LIST_NUMBER = re.compile(r"(^|\.)\d+(?=\.)")
 
 
 def alike(tensor: Tensor, model: Model) -> bool:
@@ -26,7 +37,9 @@ def closes_a_branch(tensor: Tensor, model: Model) -> bool:
 
 def is_driven_by_its_bias(tensor: Tensor, model: Model) -> bool:
     """Its layer has a bias that differs from unit to unit, so that a zero weight leaves no symmetry."""
-    return any(other.is_bias and other.count > 1 and not other.statistics.is_constant for other in model.layer(tensor))
+    return any(
+        other.is_bias and other.count > 1 and not other.statistics.is_constant for other in model.partners(tensor)
+    )
 
 
 def is_zero_head(tensor: Tensor, model: Model) -> bool:
@@ -51,22 +64,40 @@ def is_identity(tensor: Tensor, model: Model) -> bool:
 
 
 def is_torch_default(tensor: Tensor, model: Model) -> bool:
-    """A bias drawn from U(±1/√fan_in) with the fan of its own layer's weight, as that layer computes it."""
-    if tensor.statistics.is_constant and tensor.count > 1:
-        return False
-    for weight in model.layer(tensor):
+    """A bias drawn from U(±1/√fan_in) with the fan of its own layer's weight, as that layer computes it.
+
+    Few values fit by chance, so biases of one place and shape are held to it together.
+    """
+    return any(_is_uniform(tensor, model, (3 * fan) ** -0.5) for fan in _default_fans(tensor, model) if fan)
+
+
+def _is_uniform(tensor: Tensor, model: Model, std: float) -> bool:
+    def fit(one: Tensor) -> bool:
+        distinct = not one.statistics.is_constant or one.count == 1
+        return distinct and fits(one.statistics, one.dtype, UNIFORM, std)
+
+    if tensor.count >= FEW_VALUES:
+        return fit(tensor)
+    together = [tensor, *(other for other in model.kin(tensor)[:MOST_TOGETHER] if other.shape == tensor.shape)]
+    count = sum(other.count for other in together)
+    squares = sum(other.count * other.statistics.moments.rms**2 for other in together) / count
+    return all(map(fit, together)) and abs(variance_z(squares, count, std, UNIFORM.kurtosis)) < HARD_Z
+
+
+def _default_fans(tensor: Tensor, model: Model) -> set[int]:
+    """The fans by which PyTorch's layers may have drawn a bias."""
+    fans: set[int] = set()
+    for weight in model.partners(tensor):
         if not weight.is_weight or weight.part.fan_in is None:
             continue
-        fans = {weight.part.fan_in}
+        fans.add(weight.part.fan_in)
         if weight.part.layout == "conv_transposed":  # torch takes the fan of these from the second dimension
             fans.add(weight.count // weight.shape[0])
         if weight.part.kind == "bilinear":  # and that of a bilinear form from its first input
             fans.add(weight.shape[1])
         if weight.part.role == "rnn_weight":  # a recurrent layer draws everything by its hidden size
-            fans.update({weight.part.fan_in, tensor.count, tensor.count // 3, tensor.count // 4})
-        if any(fits(tensor.statistics, tensor.dtype, UNIFORM, (3 * fan) ** -0.5) for fan in fans if fan):
-            return True
-    return False
+            fans.update((tensor.count, tensor.count // 3, tensor.count // 4))
+    return fans
 
 
 def is_tiny(tensor: Tensor, model: Model) -> bool:
@@ -99,11 +130,30 @@ def is_padding(tensor: Tensor, model: Model) -> bool:
         return False
     if units.dead_at == (model.config.get("pad_token_id"),) and units.count == model.config.get("vocab_size"):
         return True
-    return any(
-        other.part.role == "embedding" and other.shape == tensor.shape and other.units is not None
-        and other.units.dead_at == units.dead_at
-        for other in model.tensors
-    )  # fmt: skip
+    return (tensor.shape, units.dead_at) in model.remember(_empty_rows)
+
+
+def _empty_rows(model: Model) -> frozenset[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The shapes of embeddings that have empty rows, with these."""
+    tables = (tensor for tensor in model.tensors if tensor.part.role == "embedding" and tensor.units is not None)
+    return frozenset((table.shape, table.units.dead_at) for table in tables if table.units and table.units.dead)
+
+
+def closes_its_block(tensor: Tensor, model: Model) -> bool:
+    """A batch norm at zero with none behind it in its block: zero-gamma, where the block has a way around it."""
+    return tensor.statistics.zeros == tensor.count and model.remember(_last_batch_norms).get(tensor.name, False)
+
+
+def _last_batch_norms(model: Model) -> dict[str, bool]:
+    """For each scale of a batch norm whether it is the last of its block, in the order of names; shortcuts aside."""
+    running = {tensor.part.layer for tensor in model.tensors if tensor.part.role == "running_stat"}
+    blocks: dict[str, list[str]] = {}
+    for tensor in model.tensors:
+        if tensor.part.role == "norm_scale" and tensor.part.layer in running and not _SHORTCUT.search(tensor.name):
+            numbered = list(_LIST_NUMBER.finditer(tensor.part.layer))
+            block = tensor.part.layer[: numbered[-1].end()] if numbered else ""
+            blocks.setdefault(block, []).append(tensor.name)
+    return {name: name == max(names) for names in blocks.values() for name in names}
 
 
 def is_zero_or_one(tensor: Tensor, model: Model) -> bool:
@@ -118,16 +168,13 @@ def is_zero_or_one(tensor: Tensor, model: Model) -> bool:
 
 def has_one_sign(tensor: Tensor, model: Model) -> bool:
     """All values pull the same way, in every block."""
-    return all(
-        kin.statistics.minimum * kin.statistics.maximum > 0 and kin.statistics.minimum * tensor.statistics.minimum > 0
-        for kin in (tensor, *model.kin(tensor))
-    )
+    return model.has_one_sign(tensor)
 
 
 def is_time_step(tensor: Tensor, model: Model) -> bool:
     """The inverse softplus of a time step between 0.001 and 0.1, rounding included; or a constant."""
     values = tensor.statistics
-    return (alike(tensor, model) and bool(model.kin(tensor))) or (values.minimum >= -9.3 and values.maximum <= -1.9)
+    return (alike(tensor, model) and model.repeats(tensor)) or (values.minimum >= -9.3 and values.maximum <= -1.9)
 
 
 def always(tensor: Tensor, model: Model) -> bool:

@@ -109,6 +109,20 @@ TABLE = (
         "torch.nn.Embedding(padding_idx=...), and heads copied from it",
     ),
     Convention(
+        "last norm of a residual block starts at zero",
+        ("odd-norm-scale",),
+        "",
+        when.closes_its_block,
+        "Goyal et al. 2017 (zero-gamma)",
+    ),
+    Convention(
+        "weight tied to its embedding, or copied into a target network",
+        ("equal-tensors",),
+        r"target|teacher|ema\b|_ema|momentum|shadow|original_module|modules_to_save|ref_model|online",
+        when.always,
+        "Mnih et al. 2015 (target networks); He et al. 2020 (momentum encoders)",
+    ),
+    Convention(
         "subpixel kernels start as nearest neighbours",
         ("equal-units",),
         r"upsampl|subpixel|shuffle|icnr",

@@ -9,7 +9,6 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from initaudit.audit import Understood
 from initaudit.checkpoint import Entry
 from initaudit.layers.values import Part
 from initaudit.model import Tensor
@@ -19,6 +18,7 @@ from initaudit.report.json import plain
 from initaudit.report.terminal import laid_out
 from initaudit.schemes import Scheme
 from initaudit.statistics.values import Statistics
+from initaudit.understanding import Understood
 
 SCHEMA = "initaudit/inspect/1"
 

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from initaudit import __version__
-from initaudit.report.values import Audited, Finding, Report
+from initaudit.findings import Audited, Finding, Report
 
 SCHEMA = "initaudit/report/1"
 DIGITS = 7

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from rich.padding import Padding
 from rich.text import Text
 
+from initaudit.findings import Audited, Finding, Report
 from initaudit.report.escaping import printable
 from initaudit.report.terminal import laid_out
-from initaudit.report.values import Audited, Finding, Report
 from initaudit.rule import Severity
 
 STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.INFO: "bold blue"}
@@ -36,14 +36,14 @@ def render(
     for one in report.audited:
         body = list(_body(one, show_intended=show_intended, verbose=verbose))
         if body or not quiet:
-            parts += [_head(one), *body, Text()]
+            parts += [_head(one, with_recipe=not quiet), *body, Text()]
     if not quiet:
         parts.append(_verdict(report, show_intended=show_intended, verbose=verbose))
     text = laid_out(parts, width=width, color=color).strip("\n")
     return f"{text}\n" if text else ""
 
 
-def _head(one: Audited) -> Text:
+def _head(one: Audited, *, with_recipe: bool) -> Text:
     checkpoint = one.checkpoint
     dtypes = Counter(entry.dtype for entry in checkpoint.entries)
     shards = f", {len(checkpoint.shards)} shards" if len(checkpoint.shards) > 1 else ""
@@ -53,7 +53,7 @@ def _head(one: Audited) -> Text:
         f" {', '.join(dtype for dtype, _ in dtypes.most_common(3))}{shards}",
         style="not bold dim",
     )
-    for line in one.recipe:
+    for line in one.recipe if with_recipe else ():
         head.append(f"\n  {line}", style="not bold dim")
     return head
 
@@ -99,10 +99,12 @@ def _verdict(report: Report, *, show_intended: bool, verbose: bool) -> Text:
     verdict = Text()
     if found:
         verdict.append("Found " + ", ".join(found), style=STYLES[worst] if worst else "")
-    elif report.audited:
-        verdict.append("No findings", style="bold green")
+    elif not any(one.judged for one in report.audited):
+        verdict.append("Nothing was judged" if report.audited else "Nothing was audited", style="bold red")
+    elif report.failures:
+        verdict.append("No findings where it could be judged", style="bold yellow")
     else:
-        verdict.append("Nothing was audited", style="bold red")
+        verdict.append("No findings", style="bold green")
     if report.audited:
         verdict.append(f" in {counted(len(report.audited), 'checkpoint')}")
         verdict.append(f" ({counted(sum(one.judged for one in report.audited), 'tensor')} judged by")

@@ -1,8 +1,9 @@
 """What a tensor was drawn from."""
 
+from initaudit.schemes.catalogue import scales_by_fan
 from initaudit.schemes.families import UNIFORM, fits
-from initaudit.schemes.patterns import PATTERN_SPREAD, Pattern, zero_pattern
+from initaudit.schemes.patterns import Pattern, is_fixed, zero_pattern
 from initaudit.schemes.recognition import recognise
 from initaudit.schemes.values import Draw, Scheme
 
-__all__ = ["PATTERN_SPREAD", "UNIFORM", "Draw", "Pattern", "Scheme", "fits", "recognise", "zero_pattern"]
+__all__ = ["UNIFORM", "Draw", "Pattern", "Scheme", "fits", "is_fixed", "recognise", "scales_by_fan", "zero_pattern"]

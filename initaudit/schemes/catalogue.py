@@ -52,6 +52,14 @@ def candidates(part: Part, shape: tuple[int, ...], family: Family, depth: Depth 
     yield from _fixed(family, suffix, depth)
 
 
+def scales_by_fan(part: Part, shape: tuple[int, ...]) -> Iterator[float]:
+    """The deviations of all schemes that scale by a fan, of whatever family."""
+    if part.fan_in and part.fan_out:
+        for family, suffix in ((NORMAL, "normal"), (UNIFORM, "uniform")):
+            for candidate in _by_fan(part, shape, part.fan_in, part.fan_out, family, suffix):
+                yield candidate.std
+
+
 def _by_fan(
     part: Part, shape: tuple[int, ...], fan_in: int, fan_out: int, family: Family, suffix: str
 ) -> Iterator[Candidate]:

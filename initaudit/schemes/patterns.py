@@ -25,6 +25,18 @@ class Pattern:
     description: str
 
 
+def is_fixed(units: Units) -> bool:
+    """Whether the living units' counts of nonzeros vary far less than thrown ones: then none is empty by chance."""
+    living = units.count - units.dead
+    if living == 0:
+        return False
+    mean = units.density * units.size
+    square = (units.occupancy or 0.0) * mean * (1 - units.density) + mean**2
+    share = units.count / living
+    mean *= share
+    return square * share - mean**2 < PATTERN_SPREAD * mean * (1 - mean / units.size)
+
+
 def zero_pattern(values: Statistics, units: Units | None, inputs: Units | None) -> Pattern | None:
     """The scheme that a partly zero weight's zeros show, if they show one.
 

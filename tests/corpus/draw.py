@@ -12,7 +12,7 @@ import torch
 from corpus import models
 from safetensors.torch import save_file
 
-from initaudit.audit import open_paths, read
+from initaudit.understanding import open_paths, read
 
 Draw = Callable[[torch.Tensor, int, int], object]
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from corpus import models
 
-from initaudit.audit import Understood, judge, open_paths, read
+from initaudit.audit import judge
 from initaudit.registry import load_rules
 from initaudit.rule import Severity
+from initaudit.understanding import Understood, open_paths, read
 
 CHECKED = ("role", "layout", "fan_in", "fan_out")
 

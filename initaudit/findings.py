@@ -1,4 +1,4 @@
-"""What an audit has to say, as values: rendering is the business of the modules beside this one."""
+"""What an audit has to say, as values; rendering them is the business of `report`."""
 
 from collections import Counter
 from collections.abc import Mapping

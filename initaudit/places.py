@@ -1,0 +1,48 @@
+"""What one place holds in every block: the value most of its tensors have, and those that differ."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from initaudit.model import Model, Tensor, place
+
+HUGE = 1e5
+"""No initialisation gives so large a weight, bias or scale; the largest in fresh released models is 100."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The tensors of one place in all blocks; ``common`` is the one value that most of them hold, None if none is."""
+
+    tensors: tuple[Tensor, ...]
+    common: float | None
+
+    @property
+    def odd(self) -> tuple[Tensor, ...]:
+        """The tensors that do not hold the common value throughout; all of them where there is none."""
+        return tuple(t for t in self.tensors if self.common is None or value_of(t) != self.common)
+
+
+def places_of(model: Model, role: str, *, usual: float) -> Iterator[Place]:
+    """The places of a role; between values that are equally common the ``usual`` one counts as common."""
+    grouped: dict[str, list[Tensor]] = {}
+    for tensor in model.tensors:
+        if tensor.part.role == role and not tensor.statistics.nonfinite:
+            grouped.setdefault(place(tensor), []).append(tensor)
+    for tensors in grouped.values():
+        counts = Counter(map(value_of, tensors))
+        common = max(counts, key=lambda value: (counts[value], value == usual))
+        yield Place(tuple(tensors), common)
+
+
+def value_of(tensor: Tensor) -> float | None:
+    """The one value that a tensor holds, None if it holds several."""
+    return tensor.statistics.minimum if tensor.statistics.is_constant else None
+
+
+def measured(tensor: Tensor) -> str:
+    """What a tensor holds, in words."""
+    values = tensor.statistics
+    if values.is_constant:
+        return f"all {values.count:,} values are {values.minimum:.4g}"
+    return f"mean {values.mean:.3g}, std {values.std:.3g}, from {values.minimum:.3g} to {values.maximum:.3g}"

@@ -1,0 +1,64 @@
+"""IA502: values that no initialisation gives."""
+
+from collections.abc import Iterator
+
+from initaudit.examples import bad, constant, good, normal
+from initaudit.places import HUGE
+from initaudit.rule import Fault, Severity, Tensor, rule
+
+DENORMAL = 1.2e-38
+"""The least normal number of float32 and bfloat16."""
+
+FREE = ("buffer", "running_stat", "unknown")
+"""Roles that may hold anything: positions, counts, masks."""
+
+
+@rule(
+    code="IA502",
+    severity=Severity.ERROR,
+    examples=[
+        good("of a usual size", {"fc1.weight": normal(64, 32, std=0.18), "fc1.bias": constant(0, 64)}),
+        bad(
+            "memory that held something else",
+            {"fc1.weight": normal(64, 32, std=0.18), "fc1.bias": constant(0, 64).put("3", -3.8e16)},
+            at="fc1.bias",
+        ),
+        bad(
+            "denormal numbers, as small integers read as floats are",
+            {"fc1.weight": normal(64, 32, std=1e-40)},
+            at="fc1.weight",
+        ),
+    ],
+)
+def garbage_value(tensor: Tensor) -> Iterator[Fault]:
+    """A value is larger, or all are smaller, than any initialisation gives.
+
+    ## Why is this bad?
+
+    Memory from `torch.empty` holds what was there before: pointers and integers read as floats are huge or denormal.
+    The loss is infinite or does not move from the first step on, or, worse, only where the tensor is used.
+
+    ## How is it decided?
+
+    A trained tensor's largest magnitude is above 100,000, or it is not zero and below 1.2e-38, the least normal number
+    of float32. Buffers and running statistics are left out.
+
+    ## When is it right?
+
+    A mask that is trained does not exist; a buffer that was taken for a parameter does: `--exclude` it.
+
+    ## What to do
+
+    Find the parameter that is created with `torch.empty` and never filled.
+    """
+    values = tensor.statistics
+    if tensor.part.role in FREE or values.moments.count == 0:
+        return
+    largest = max(-values.minimum, values.maximum)
+    if largest > HUGE or 0 < largest < DENORMAL:
+        kind = "no initialisation gives so large a value" if largest > HUGE else "all values are denormal or zero"
+        yield tensor.fault(
+            f"the largest magnitude is {largest:.3g}: {kind}",
+            advice="initialise it: this is what memory held before",
+            largest=largest,
+        )

@@ -1,0 +1,57 @@
+"""IA405: running statistics say that the model has already run."""
+
+from collections.abc import Iterator
+
+from initaudit.examples import bad, constant, good, normal
+from initaudit.rule import Fault, Model, Severity, rule
+
+_NORM = {"norm.weight": constant(1, 64), "norm.bias": constant(0, 64)}
+
+
+@rule(
+    code="IA405",
+    severity=Severity.INFO,
+    examples=[
+        good("0 and 1", _NORM | {"norm.running_mean": constant(0, 64), "norm.running_var": constant(1, 64)}),
+        bad(
+            "a batch went through",
+            _NORM | {"norm.running_mean": normal(64, std=0.02), "norm.running_var": constant(0.9, 64)},
+            at=("norm.running_mean", "norm.running_var"),
+        ),
+    ],
+)
+def used_running_stat(model: Model) -> Iterator[Fault]:
+    """Running means are not zero or running variances not one: the model has already seen data.
+
+    ## Why is this doubtful?
+
+    A fresh batch norm knows nothing: mean 0, variance 1. Other values say that a batch went through, a dry run to infer
+    shapes perhaps, and the first evaluation will normalise by that batch. Or the checkpoint is not fresh.
+
+    ## How is it decided?
+
+    Running statistics hold one value, 0 for a mean and 1 for a variance; all that do not are reported together.
+
+    ## When is it right?
+
+    A dry run in training mode does no harm to training.
+
+    ## What to do
+
+    Reset them (`reset_running_stats`), or run dry in evaluation mode.
+    """
+    used = [
+        tensor
+        for tensor in model.tensors
+        if tensor.part.role == "running_stat" and not tensor.statistics.nonfinite
+        and not (tensor.statistics.is_constant and tensor.statistics.minimum in (0.0, 1.0))
+    ]  # fmt: skip
+    if used:
+        first = used[0].statistics
+        yield Fault(
+            tuple(tensor.name for tensor in used),
+            f"mean {first.mean:.3g}, std {first.std:.3g}; expected 0 (a mean) or 1 (a variance) throughout",
+            "reset them, or run dry in evaluation mode",
+            None,
+            {"tensors": len(used)},
+        )
