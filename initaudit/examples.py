@@ -23,6 +23,7 @@ class Recipe:
     shape: tuple[int, ...]
     parameter: float
     blocks: tuple[tuple[str, float | str], ...] = ()
+    scaled: tuple[tuple[str, float], ...] = ()
     dtype: str = "float32"
     offset: float = 0.0
     stream: str = ""
@@ -33,6 +34,7 @@ class Recipe:
         base = (
             f"{self.family}({shape}, {word}={self.parameter:g})" if word else f"constant({self.parameter:g}, {shape})"
         )
+        base += "".join(f".scale({where!r}, {factor:g})" for where, factor in self.scaled)
         base += f".shift({self.offset:g})" if self.offset else ""
         base += f".of({self.stream!r})" if self.stream else ""
         return base + "".join(f".put({where!r}, {value!r})" for where, value in self.blocks)
@@ -40,6 +42,10 @@ class Recipe:
     def put(self, where: str, value: float | str) -> "Recipe":
         """The same with ``[where]`` set to a number, or to a copy of the values at another place."""
         return replace(self, blocks=(*self.blocks, (where, value)))
+
+    def scale(self, where: str, factor: float) -> "Recipe":
+        """The same with ``[where]`` multiplied by a factor."""
+        return replace(self, scaled=(*self.scaled, (where, factor)))
 
     def shift(self, offset: float) -> "Recipe":
         """The same with a constant added throughout."""
@@ -63,6 +69,8 @@ class Recipe:
             inputs, connections = self.shape[1], int(self.parameter)
             mask = np.argsort(np.argsort(generator.uniform(size=self.shape), axis=1), axis=1) < min(connections, inputs)
             values = generator.standard_normal(self.shape) * mask / np.sqrt(connections)
+        for where, factor in self.scaled:
+            values[_index(where)] *= factor
         values = values + self.offset
         for where, value in self.blocks:
             place = _index(where)

@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from initaudit.advice import redraw_advice
 from initaudit.examples import bad, good, normal
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
-
-FARTHEST = 8.0
-"""Deviations that no generator reaches: PyTorch's normal ends at 5.8 in float32, cuRAND's at 6.8, jax' at 5.3."""
+from initaudit.scale import FARTHEST, farthest
 
 FEWEST = 100
 """Among N values none can be more than √N deviations from the mean, so fewer say nothing."""
@@ -51,8 +49,7 @@ def outlying_value(tensor: Tensor, model: Model) -> Iterator[Fault]:
     drawn = tensor.is_weight or tensor.part.role in ("embedding", "positional", "token")
     if not drawn or values.count < FEWEST or tensor.std == 0 or 2 * values.zeros > values.count:
         return
-    value = max(values.minimum, values.maximum, key=lambda value: abs(value - values.mean))
-    far = abs(value - values.mean) / tensor.std
+    value, far = farthest(tensor)
     if far > FARTHEST:
         yield tensor.fault(
             f"a value of {value:.4g} is {far:.0f} deviations off the mean (std {tensor.std:.3g}); draws end at 7",

@@ -1,0 +1,93 @@
+"""IA203: units of one weight have different scales."""
+
+import math
+from collections.abc import Iterator
+
+from initaudit.advice import redraw_advice
+from initaudit.examples import bad, good, normal, uniform
+from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.scale import FARTHEST, farthest, grouped
+from initaudit.significance import HARD_Z, KURTOSIS_NORMAL, dispersion_z
+
+LEAST_EXCESS = 2.0
+"""How many times the variance of the units' lengths must exceed chance: what is smaller is significant in large
+tensors, and harmless."""
+
+MOST_ZEROS = 0.005
+"""Weights of which more is zero are sparse or unfilled, and judged as such."""
+
+LEAST_UNITS, LEAST_SIZE = 8, 16
+"""Fewer units, or shorter ones, vary too much by chance for the normal law of the test."""
+
+
+@rule(
+    code="IA203",
+    severity=Severity.WARNING,
+    examples=[
+        good("each unit as long as chance makes it", {"fc1.weight": normal(64, 96, std=0.1)}),
+        good("a uniform draw varies less", {"fc1.weight": uniform(64, 96, bound=0.1)}),
+        bad(
+            "some rows eight times the others",
+            {"fc1.weight": normal(64, 96, std=0.1).scale("48:", 8)},
+            at="fc1.weight",
+        ),
+    ],
+)
+def uneven_units(model: Model) -> Iterator[Fault]:
+    """Some units of a weight are much longer than others.
+
+    ## Why is this bad?
+
+    Units that are drawn alike have incoming weights of about one length: the lengths of n normal values vary by
+    √(1/2n). Where they vary more, some units dominate the layer's output and others hardly take part. The usual causes
+    are a product of two factors in the place of a draw (its rank is low, and its rows differ in length), rows that were
+    scaled one by one, and parts of a weight that were drawn by different schemes.
+
+    ## How is it decided?
+
+    The variance of the units' sums of squares is more than twice what a normal draw gives, at six standard errors.
+    Weights of at least 8 units of 16 elements are looked at, unless zeros or an outlier explain it. Blocks of packed
+    weights that are even within (q, k and v drawn with different deviations) are a scheme where every block of the
+    model has them.
+
+    ## When is it right?
+
+    A bank of filters that is computed, not drawn; `--exclude` it.
+
+    ## What to do
+
+    Draw the whole weight at once, by one scheme.
+    """
+    uneven = (tensor for tensor in model.weights if _excess(tensor) > LEAST_EXCESS and not _is_packed(tensor, model))
+    yield from grouped((tensor, _fault(tensor, model)) for tensor in uneven)
+
+
+def _is_packed(tensor: Tensor, model: Model) -> bool:
+    """Whether its unevenness is that of blocks, in every block of the model alike."""
+    family = (tensor, *model.kin(tensor))
+    return len(family) > 1 and all(one.scheme is not None and one.scheme.name == "blocks" for one in family)
+
+
+def _excess(tensor: Tensor) -> float:
+    """The variance of the units' lengths over what chance gives, 0 where it says nothing."""
+    units = tensor.units
+    if units is None or units.length_spread is None or units.count < LEAST_UNITS or units.size < LEAST_SIZE:
+        return 0.0
+    if tensor.statistics.zeros > MOST_ZEROS * tensor.count or units.dead:
+        return 0.0
+    if farthest(tensor)[1] > FARTHEST:  # one value that makes its unit long is another fault
+        return 0.0
+    ratio = units.length_spread**2 * units.size / (KURTOSIS_NORMAL - 1)
+    return ratio if math.isfinite(ratio) and dispersion_z(ratio, units.count - 1) > HARD_Z else 0.0
+
+
+def _fault(tensor: Tensor, model: Model) -> Fault:
+    units = tensor.units
+    spread, size = (units.length_spread or 0.0, units.size) if units else (0.0, 1)
+    chance = math.sqrt((KURTOSIS_NORMAL - 1) / size)
+    return tensor.fault(
+        f"the squared lengths of its units vary by {spread:.0%}; expected {chance:.0%} of one draw",
+        advice=redraw_advice(tensor, model),
+        spread=spread,
+        expected_spread=chance,
+    )
