@@ -120,7 +120,11 @@ class Peers:
             return self.stds[count // 4], self.std, self.stds[-1 - count // 4]
         at = self.stds.index(std)
         others = self.stds[:at] + self.stds[at + 1 :]
-        return (others[0], others[len(others) // 2], others[-1]) if others else (std, std, std)
+        if not others:
+            return std, std, std
+        middle = len(others) // 2
+        median = others[middle] if len(others) % 2 else math.sqrt(others[middle - 1] * others[middle])
+        return others[0], median, others[-1]
 
 
 FEW_PEERS = 8
@@ -307,13 +311,15 @@ def place(tensor: Tensor) -> str:
     return ".".join(parts) + tensor.name[len(layer) :]
 
 
-_LEAF_WORD = re.compile(r"(^|_)(weight|bias|kernel|scale|w|b)(?=_|$)")
+_LEAF_WORDS = frozenset(
+    ("weight", "bias", "kernel", "scale", "w", "b", "v", "g", "orig", "original", "original0", "original1")
+)
 
 
 def _stem(tensor: Tensor) -> str:
     """The layer, and what its leaf adds to the words for weight and bias: "rnn.ih_l0" for ``rnn.weight_ih_l0``."""
-    leaf = tensor.name[len(tensor.part.layer) :].rpartition(".")[2]
-    return f"{tensor.part.layer}.{_LEAF_WORD.sub('', leaf[:200], count=1).strip('_')}"
+    leaf = tensor.name[len(tensor.part.layer) :].rpartition(".")[2][:200]
+    return f"{tensor.part.layer}.{'_'.join(word for word in leaf.split('_') if word not in _LEAF_WORDS)}"
 
 
 def _ending(tensor: Tensor) -> str:

@@ -38,6 +38,12 @@ LEAST_SIBLINGS = 2
 FARTHEST = 8.0
 """Deviations that no generator reaches: PyTorch's normal ends at 5.8 in float32, cuRAND's at 6.8, jax' at 5.3."""
 
+COLOURS = 4
+"""Channels of a picture: what a stem reads is not what a head of as many classes gives."""
+
+SPARSE, FEW = 0.1, 256
+"""Weights with more zeros and fewer elements have heavy tails, and a deviation that is known badly."""
+
 TIGHT = 1.3
 """The middle half of a model's scales within this factor: then they follow one recipe, and a stray is a stray."""
 
@@ -90,7 +96,7 @@ def odd_ratio(tensor: Tensor, model: Model) -> float | None:
     """The ratio of a weight's deviation to its siblings', if they agree with each other and it is odd; else None."""
     error = log_std_error(tensor.count, tensor.statistics.moments.kurtosis)
     peers = model.peers(tensor)
-    if peers.count <= LEAST_SIBLINGS:
+    if peers.count <= LEAST_SIBLINGS or (tensor.statistics.zeros > SPARSE * tensor.count and tensor.count < FEW):
         return None
     low, middle, high = peers.spread_of_others(tensor.std)
     if math.log(high / low) > math.log(TIGHT) / 2 + 4 * error:
@@ -99,10 +105,16 @@ def odd_ratio(tensor: Tensor, model: Model) -> float | None:
     return ratio if abs(math.log(ratio)) > max(math.log(ODD_FACTOR), HARD_Z * math.sqrt(1.5) * error) else None
 
 
+def may_end_a_branch(tensor: Tensor) -> bool:
+    """Whether its deviation is that of residual outputs, which is made smaller by the root of the depth on purpose."""
+    scheme = tensor.scheme
+    return scheme is not None and any("_scaled" in name for name in (scheme.name, *scheme.equivalent))
+
+
 def stray_ratio(tensor: Tensor, model: Model) -> float | None:
     """The ratio of a weight's scale to that of the whole model, if that has one and the weight strays; else None."""
     recipe = model.remember(_recipe)
-    if recipe is None or not tensor.gain or (tensor.scheme is not None and tensor.scheme.name.endswith("_scaled")):
+    if recipe is None or not tensor.gain or may_end_a_branch(tensor):
         return None
     ratio = (tensor.gain if recipe.by_fan else tensor.std) / recipe.scale
     # A fixed deviation goes with residual outputs that are smaller by the root of the depth.
@@ -253,7 +265,10 @@ def _near_median(scales: Sequence[float]) -> int:
 
 
 def _widths_read(model: Model) -> frozenset[int]:
-    return frozenset(_width_in(tensor) for tensor in model.weights) - {0}
+    widths = (
+        _width_in(tensor) for tensor in model.weights if tensor.part.kind != "conv" or _width_in(tensor) > COLOURS
+    )
+    return frozenset(widths) - {0}
 
 
 def _width_in(tensor: Tensor) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from initaudit.advice import redraw_advice
 from initaudit.examples import bad, constant, good, normal
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.significance import SMALL_P, collision
 
 
 @rule(
@@ -29,7 +30,8 @@ def constant_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
 
     ## How is it decided?
 
-    Minimum and maximum of a weight with more than one element are the same finite number other than zero.
+    Minimum and maximum of a weight are the same finite number other than zero, and the weight has so many elements that
+    chance gives that with a probability below 1e-9; in bfloat16 two values in 700 are equal.
 
     ## When is it right?
 
@@ -40,7 +42,8 @@ def constant_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
     Draw it at random, scaled to its fan-in, as its siblings are.
     """
     values = tensor.statistics
-    if tensor.is_weight and tensor.count > 1 and values.is_constant and values.minimum != 0:
+    by_chance = collision(tensor.dtype, abs(values.minimum)) ** (tensor.count - 1)
+    if tensor.is_weight and values.is_constant and values.minimum != 0 and by_chance < SMALL_P:
         yield tensor.fault(
             f"all {tensor.count:,} elements are {values.minimum:.6g}; no two units differ",
             advice=redraw_advice(tensor, model),

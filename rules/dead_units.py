@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from initaudit.advice import redraw_advice
 from initaudit.examples import bad, good, normal, sparse
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
-from initaudit.schemes import is_fixed
-from initaudit.significance import exceeds_poisson
+from initaudit.schemes import chance_dead
+from initaudit.significance import chance_zeros, exceeds_poisson
 
 
 @rule(
@@ -51,17 +51,16 @@ def dead_units(tensor: Tensor, model: Model) -> Iterator[Fault]:
     values = tensor.statistics
     if not tensor.is_weight or values.zeros in (0, values.count):
         return
-    for units, noun in ((tensor.units, "units"), (tensor.inputs, "inputs")):
+    rounded = chance_zeros(1, tensor.dtype, tensor.std)
+    pairs = (tensor.units, tensor.inputs, "units"), (tensor.inputs, tensor.units, "inputs")
+    for units, others, noun in pairs:
         if units is None or not units.dead or units.count < 2:
             continue
-        # What the living units' density of zeros would leave empty, if those were thrown.
-        living = (units.count - units.dead) * units.size
-        density = min(1.0, (values.zeros - units.dead * units.size) / living)
-        by_chance = 0.0 if is_fixed(units) else units.count * density**units.size
+        by_chance = chance_dead(units, others, rounded)
         if not exceeds_poisson(units.dead, by_chance):
             continue
         at = ", ".join(map(str, units.dead_at)) + (", ..." if units.dead > len(units.dead_at) else "")
-        chance = f"; by chance {by_chance:.2g} would be" if by_chance else ""
+        chance = f"; by chance {by_chance:.2g} would be" if by_chance > 1e-9 else ""
         yield tensor.fault(
             f"{units.dead:,} of {units.count:,} {noun} are zero throughout ({at}){chance}",
             advice=redraw_advice(tensor, model),

@@ -65,7 +65,7 @@ def equal_units(tensor: Tensor, model: Model) -> Iterator[Fault]:
     for units, noun in ((tensor.units, "units"), (tensor.inputs, "inputs")):
         if units is None or not units.equal:
             continue
-        if chance_equal_pairs(units.count, units.size, tensor.dtype) > MOST_BY_CHANCE:
+        if chance_equal_pairs(units.count, units.size, tensor.dtype, tensor.std, units.density) > MOST_BY_CHANCE:
             continue
         at = " = ".join(map(str, units.equal_at))
         more = f", and {units.classes - 1:,} more such groups" if units.classes > 1 else ""

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from initaudit.examples import bad, constant, good, normal
-from initaudit.places import measured, places_of
+from initaudit.places import measured, places_of, value_of
 from initaudit.rule import Fault, Model, Severity, rule
 
 LARGEST = 10.0
@@ -45,8 +45,8 @@ def odd_norm_scale(model: Model) -> Iterator[Fault]:
 
     ## How is it decided?
 
-    All elements of a scale are to be one value: one, or what the norms of the same place in the other blocks hold, up
-    to 10. A value that stands alone in the whole model needs to be one. Norms of one place are reported together; as an
+    All elements of a scale are to be one value: 1, or what the norms of the same place in the other blocks hold, up to
+    10. A value that stands alone in the whole model needs to be one. Norms of one place are reported together; as an
     error where only some of them differ.
 
     ## When is it right?
@@ -60,7 +60,8 @@ def odd_norm_scale(model: Model) -> Iterator[Fault]:
     places = list(places_of(model, "norm_scale", usual=1.0))
     shared = Counter(at.common for at in places for _ in at.tensors)
     for at in places:
-        odd, expected = at.odd, 1.0 if at.common is None else at.common
+        expected = 1.0 if at.common is None else at.common
+        odd = tuple(tensor for tensor in at.odd if value_of(tensor) != 1.0)
         if not odd and at.common != 1.0 and (shared[at.common] < 2 or expected > LARGEST):
             odd, expected = at.tensors, 1.0
         if odd:

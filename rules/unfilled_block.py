@@ -59,9 +59,9 @@ def unfilled_block(tensor: Tensor, model: Model) -> Iterator[Fault]:
     if not exceeds_poisson(zeros, chance_zeros(values.count, tensor.dtype, tensor.std)):
         return
     uneven = [
-        dispersion_z(one.occupancy, one.count - 1)
+        dispersion_z(one.occupancy, one.living - 1)
         for one in (units, inputs)
-        if one.occupancy is not None and one.count > 1
+        if one.occupancy is not None and one.living > 1
     ]
     if max(uneven, default=0.0) > HARD_Z:
         yield tensor.fault(

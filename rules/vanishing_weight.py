@@ -14,6 +14,7 @@ from initaudit.scale import (
     is_output,
     is_textbook,
     judged_weights,
+    may_end_a_branch,
     odd_ratio,
     plain_chains,
     scale_fault,
@@ -81,7 +82,7 @@ def vanishing_weight(model: Model) -> Iterator[Fault]:
     The gain is reported with what 1/sqrt(fan_in), Xavier and He would give. A weight is too small if
 
     - its gain is below 0.015 and its deviation below 0.005: an error below a gain of 0.002, but for a head, whose small
-      scale harms little, a warning, and only below 0.002;
+      scale harms little, a warning, and only below 0.002, as for residual outputs scaled by the depth;
     - its deviation is 1.5 times below that of two or more siblings that agree, at six standard errors;
     - it is off the scheme of the whole model and fits no textbook scheme by any fan: 1.75 times below where nearly all
       weights follow one gain, 5 times where half of them do or where the scheme is one fixed deviation, which goes with
@@ -118,7 +119,7 @@ def _weak(model: Model, named: set[str]) -> Iterator[tuple[Tensor, Fault]]:
         severity = Severity.ERROR if gain < DEAD_GAIN and tensor.std < FIXED_STD and not head else None
         if odd is not None and odd < 1:
             yield tensor, scale_fault(tensor, as_siblings(tensor, model, odd), severity)
-        elif tensor.std < FIXED_STD and gain < (DEAD_GAIN if head else WEAK_GAIN):
+        elif tensor.std < FIXED_STD and gain < (DEAD_GAIN if head or may_end_a_branch(tensor) else WEAK_GAIN):
             yield tensor, scale_fault(tensor, Expectation("next to nothing passes"), severity)
         elif stray is not None and stray < 1 and not head and not is_textbook(tensor):
             yield tensor, scale_fault(tensor, as_model(tensor, stray), severity)

@@ -246,7 +246,8 @@ def expected(values, axis):
         members.setdefault(words[at].tobytes(), []).append(int(at))
     classes = sorted((found for found in members.values() if len(found) > 1), key=lambda found: (-len(found), found[0]))
     dead = np.flatnonzero(filled == 0)
-    density, size = filled.mean() / words.shape[1], words.shape[1]
+    living, size = filled[filled > 0], words.shape[1]
+    density = living.mean() / size if living.size else 0
     return {
         "count": len(words),
         "size": size,
@@ -257,7 +258,7 @@ def expected(values, axis):
         "equal_at": tuple(classes[0][:8]) if classes else (),
         "fewest": filled.min(),
         "most": filled.max(),
-        "occupancy": pytest.approx(filled.var() / (size * density * (1 - density))) if 0 < density < 1 else None,
+        "occupancy": pytest.approx(living.var() / (size * density * (1 - density))) if 0 < density < 1 else None,
     }
 
 

@@ -9,7 +9,7 @@ import re
 from initaudit.model import Model, Tensor, place
 from initaudit.scale import is_output
 from initaudit.schemes import UNIFORM, fits
-from initaudit.significance import HARD_Z, variance_z
+from initaudit.significance import HARD_Z, SMALL_P, collision, variance_z
 
 FEW_VALUES = 16
 """Fewer values are consistent with nearly any bound."""
@@ -73,8 +73,8 @@ def is_torch_default(tensor: Tensor, model: Model) -> bool:
 
 def _is_uniform(tensor: Tensor, model: Model, std: float) -> bool:
     def fit(one: Tensor) -> bool:
-        distinct = not one.statistics.is_constant or one.count == 1
-        return distinct and fits(one.statistics, one.dtype, UNIFORM, std)
+        equal = collision(one.dtype, std) ** (one.count - 1) < SMALL_P and one.statistics.is_constant
+        return not equal and fits(one.statistics, one.dtype, UNIFORM, std)
 
     if tensor.count >= FEW_VALUES:
         return fit(tensor)

@@ -61,7 +61,7 @@ TABLE = (
         "output layer starts at zero",
         _ZERO,
         r"(^|[._])(head|heads|classifier|cls|logits?|score|readout|unembed|final\w*|last\w*|out|output|out_layer"
-        r"|out_conv|out_block|output_blocks?|embed_out|policy\w*|value_head|action_net|weighting)"
+        r"|out_conv|out_block|output_blocks?|embed_out|fc|policy\w*|value_head|action_net|weighting)"
         r"(\.\d+|\.(proj|linear|lin|fc|conv|dense|layer)\d*)*\.(weight|kernel)$",
         when.is_zero_head,
         "Dhariwal & Nichol 2021 (zero_module); Yang & Hu 2022 (muP's readout)",

@@ -17,6 +17,10 @@ FIXED = (0.02, 0.01, 1.0, 0.05, 0.006, 0.1, 0.001, 1e-4, 1e-5, 1e-6, 1e-10)
 """Deviations that are set by hand, whatever the fan: those of released libraries, the most common first."""
 
 
+LAYERED = "layer_scaled"
+"""Per-layer scaling of residual outputs, 0.02/√(2(l + 1))."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One scheme for one tensor; ``rank`` 0 is common, 1 and 2 are looked for only where what is before them fails."""
@@ -121,4 +125,4 @@ def _fixed(family: Family, suffix: str, depth: Depth | None) -> Iterator[Candida
         formula = f"N(0, {base:g}²/(2·{depth.count}))"
         yield Candidate("residual_scaled", family, residual, formula, 0, {"base_std": base, "layers": depth.count})
         formula = f"N(0, {base:g}²/(2·{depth.index + 1}))"
-        yield Candidate("layer_scaled", family, layered, formula, 1, {"base_std": base, "layer": depth.index})
+        yield Candidate(LAYERED, family, layered, formula, 1, {"base_std": base, "layer": depth.index})

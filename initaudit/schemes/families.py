@@ -43,6 +43,12 @@ LEAST_COUNT = 64
 DECISIVE_GAP = 7.0
 """Nats of likelihood between the best family and the next for a verdict: wrong in fewer than 8 of 10,000 tensors."""
 
+FIT_Z = 5.0
+"""Standard errors within which a deviation fits: 6e-7 for a normal."""
+
+SMALL_SAMPLE, FIT_Z_SMALL = 64, 7.0
+"""Of fewer bounded values the variance has a heavier lower tail: 8.5e-5 beyond 5 at N = 8, none beyond 7 in 4e6."""
+
 EDGE_SLACK = {"F64": 1e-9, "F32": 2.0**-22, "F16": 2.0**-10, "BF16": 2.0**-8}
 """How far rounding may carry a value over the edge; float8 has 2^-3."""
 
@@ -76,16 +82,24 @@ def fits(values: Statistics, dtype: str, family: Family, sigma: float) -> bool:
     if rms == 0:
         return False
     floor = {"F64": 1e-6, "F32": 1e-4, "F16": 1e-3, "BF16": 3e-3}.get(dtype, 0.02)
-    off = abs(math.log(rms / sigma))
-    if off > floor and abs(variance_z(rms**2, count, sigma, family.kurtosis)) > 5:
+    off = variance_z(rms**2, count, sigma, family.kurtosis)
+    bounded = math.isfinite(family.edge)
+    lowest = -FIT_Z_SMALL if bounded and count < SMALL_SAMPLE else -FIT_Z
+    if abs(math.log(rms / sigma)) > floor and not lowest < off < FIT_Z:
         return False
-    if math.isinf(family.edge):
+    if not bounded:
         return True
     largest = max(-values.minimum, values.maximum) / (family.edge * sigma)
     slack = EDGE_SLACK.get(dtype, 2.0**-3)
-    # The density at the edge, relative to it: the gap is exponential with this rate times the count.
-    rate = 1.0 if family is UNIFORM else _edge_rate(family)
-    return 1 - math.log(1 / SMALL_P) / (rate * count) - slack <= largest <= 1 + slack
+    return _nearest_edge(family, count) - slack <= largest <= 1 + slack
+
+
+def _nearest_edge(family: Family, count: int) -> float:
+    """What part of the way to the edge the largest of so many values comes, but for a probability of `SMALL_P`."""
+    if family is UNIFORM:  # it lies under t with probability t^N
+        return float(SMALL_P ** (1 / count))
+    # Its distance to the edge is exponential, with the density at the edge times N as the rate.
+    return 1 - math.log(1 / SMALL_P) / (_edge_rate(family) * count)
 
 
 def _edge_rate(family: Family) -> float:

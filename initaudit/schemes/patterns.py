@@ -26,15 +26,34 @@ class Pattern:
 
 
 def is_fixed(units: Units) -> bool:
-    """Whether the living units' counts of nonzeros vary far less than thrown ones: then none is empty by chance."""
-    living = units.count - units.dead
-    if living == 0:
-        return False
-    mean = units.density * units.size
-    square = (units.occupancy or 0.0) * mean * (1 - units.density) + mean**2
-    share = units.count / living
-    mean *= share
-    return square * share - mean**2 < PATTERN_SPREAD * mean * (1 - mean / units.size)
+    """Whether the living units' counts of nonzeros vary far less than thrown ones do: each has the same number."""
+    enough = units.living >= FEW_UNITS and units.size > 1 and units.density * units.size > 1
+    return enough and units.occupancy is not None and units.occupancy < PATTERN_SPREAD
+
+
+def chance_dead(units: Units, others: Units | None, rounded: float) -> float:
+    """How many units are expected to be dead by chance, given what the living ones show.
+
+    ``others`` are the units of the other direction: where each of them has the same number of connections, so many of
+    this direction's are missed. Else the zeros are thrown, with the density that the living units imply once it is
+    taken into account that they are those with a connection at least. ``rounded`` is the probability that a value was
+    rounded to zero.
+    """
+    filled = units.density * units.size
+    if others is not None and is_fixed(others) and others.density < 1:
+        return units.count * max(0.0, 1 - others.density * others.size / units.count) ** units.size
+    empty = 1 - _untruncated(filled, units.size) if filled > 1 else 1.0
+    return float(units.count * max(0.0 if is_fixed(units) else empty, rounded) ** units.size)
+
+
+def _untruncated(mean: float, size: int) -> float:
+    """The p of a binomial of ``size`` trials whose mean is ``mean`` once zeros are left out: size·p/(1-(1-p)^size)."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        p = (low + high) / 2
+        kept = 1.0 if p == 1 else -math.expm1(size * math.log1p(-p))
+        low, high = (p, high) if kept > 0 and size * p / kept < mean else (low, p)
+    return (low + high) / 2
 
 
 def zero_pattern(values: Statistics, units: Units | None, inputs: Units | None) -> Pattern | None:
@@ -51,10 +70,10 @@ def zero_pattern(values: Statistics, units: Units | None, inputs: Units | None) 
     if one_value and units.most == 1 and filled in (units.count, inputs.count):
         return Pattern("identity", 1, "identity initialisation")
     for along, across, name, other in ((units, inputs, "unit", "inputs"), (inputs, units, "input", "units")):
-        if min(along.count, across.count) < FEW_UNITS or along.occupancy is None or across.occupancy is None:
+        if min(along.living, across.living) < FEW_UNITS or along.occupancy is None or across.occupancy is None:
             continue
         # At random places: the counts across are no more uneven than if thrown, which a block left empty is.
-        scattered = dispersion_z(across.occupancy, across.count - 1) < HARD_Z
+        scattered = dispersion_z(across.occupancy, across.living - 1) < HARD_Z
         if along.occupancy < PATTERN_SPREAD and scattered:
             described = f"sparse initialisation, {along.most} of {along.size} {other} for each {name}"
             return Pattern("sparse", along.most, described)

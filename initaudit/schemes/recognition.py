@@ -4,13 +4,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from initaudit.layers.values import Part
 from initaudit.schemes.blocks import in_blocks
-from initaudit.schemes.catalogue import Candidate, Depth, candidates
-from initaudit.schemes.families import FAMILIES, LEAST_COUNT, NORMAL, UNIFORM, Family, family_of, fits
+from initaudit.schemes.catalogue import LAYERED, Candidate, Depth, candidates
+from initaudit.schemes.families import FAMILIES, FIT_Z, LEAST_COUNT, NORMAL, UNIFORM, Family, family_of, fits
 from initaudit.schemes.patterns import zero_pattern
 from initaudit.schemes.values import Certainty, Draw, Scheme
 from initaudit.significance import HARD_Z
@@ -43,6 +43,7 @@ RANKS = (0, 1, 2)
 TELLING = ("mode", "gain", "nonlinearity", "layers", "base_std", "width")
 """The parameters that tell schemes of one name apart."""
 
+_NUMBER = re.compile(r"\d+")
 _BLOCK = re.compile(r"(?:^|\.)(\d+)\.")
 
 
@@ -60,7 +61,7 @@ class _Reading:
 
         Each takes up ten standard errors of the range of deviations in use; where they overlap it counts once.
         """
-        half = 5 * (self.family or NORMAL).log_std_error / math.sqrt(self.draw.statistics.count)
+        half = FIT_Z * (self.family or NORMAL).log_std_error / math.sqrt(self.draw.statistics.count)
         covered, reach = 0.0, -math.inf
         for scale in sorted({math.log(c.std) for c in tried if SMALLEST_IN_USE < c.std < LARGEST_IN_USE}):
             covered += scale + half - max(reach, scale - half)
@@ -89,6 +90,7 @@ def recognise(draws: Iterable[Draw], config: Mapping[str, Any] | None = None) ->
         elif _is_centred(draw):
             part = partners.get(draw.part.layer, draw.part) if draw.part.role in BIASES else draw.part
             readings.append(_read(draw, part, depths.get(draw.entry.name)))
+    readings = _without_lone_layers(readings)
     votes = _votes(readings)
     chances = _pooled_chances(readings, votes) | _stated(config)
     certain = [key for key, chance in chances.items() if chance < SURE]
@@ -171,6 +173,29 @@ def _read(draw: Draw, part: Part, depth: Depth | None) -> _Reading:
     return _Reading(draw, family, tried, tuple(c for c in tried if fits(values, draw.entry.dtype, c.family, c.std)))
 
 
+def _without_lone_layers(readings: list[_Reading]) -> list[_Reading]:
+    """The readings less per-layer scaling where it fits fewer than half of a place: it is a law of the depth."""
+    fitting: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for reading in readings:
+        at = _NUMBER.sub("#", reading.draw.entry.name)
+        total[at] += 1
+        fitting[at] += any(candidate.name == LAYERED for candidate in reading.fitting)
+    return [
+        reading if _is_law(reading, total, fitting) else replace(reading, fitting=_unlayered(reading.fitting))
+        for reading in readings
+    ]
+
+
+def _is_law(reading: _Reading, total: Counter[str], fitting: Counter[str]) -> bool:
+    at = _NUMBER.sub("#", reading.draw.entry.name)
+    return total[at] > 1 and 2 * fitting[at] >= total[at]
+
+
+def _unlayered(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    return tuple(candidate for candidate in candidates if candidate.name != LAYERED)
+
+
 def _votes(readings: Iterable[_Reading]) -> Counter[str]:
     """How many tensors each scheme explains, a tensor counting for the logarithm of its size."""
     votes: Counter[str] = Counter()
@@ -225,7 +250,7 @@ def _group_chance(group: Sequence[_Shown]) -> float:
         count * math.log(reading.draw.statistics.moments.rms / best.std)
         for count, (reading, best, _) in zip(counts, group, strict=True)
     )
-    if abs(off / total) > max(POOLED_FLOOR, 5 * group[0][1].family.log_std_error / math.sqrt(total)):
+    if abs(off / total) > max(POOLED_FLOOR, FIT_Z * group[0][1].family.log_std_error / math.sqrt(total)):
         return 1.0
     return min(1.0, *(chance * math.sqrt(n / total) for n, (_, _, chance) in zip(counts, group, strict=True)))
 

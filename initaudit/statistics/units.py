@@ -147,7 +147,8 @@ def _summary(
 ) -> Units:
     filled = size - zeros
     dead = np.flatnonzero(filled == 0)
-    density = float(filled.mean()) / size if size else 0.0
+    living = filled[filled > 0]
+    density = float(living.mean()) / size if living.size else 0.0
     return Units(
         count=len(zeros),
         size=size,
@@ -165,5 +166,5 @@ def _summary(
             for count in PARTS
             if len(squares) % count == 0 and len(squares) >= 2 * count
         },
-        occupancy=float(filled.var()) / (size * density * (1 - density)) if 0 < density < 1 else None,
+        occupancy=float(living.var()) / (size * density * (1 - density)) if 0 < density < 1 else None,
     )

@@ -55,7 +55,7 @@ class Units:
     equal_at: tuple[int, ...] = ()
     """The first few indices of the largest class of equals."""
     density: float = 1.0
-    """The part of all elements that is not zero."""
+    """The part of the living units' elements that is not zero."""
     length_spread: float | None = None
     """Deviation over mean of the units' sums of squares: √((kurtosis - 1)/size) for independent values, 0 if equal."""
     parts: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
@@ -65,7 +65,12 @@ class Units:
     most: int = 0
     """The largest number of nonzero elements of a unit."""
     occupancy: float | None = None
-    """Variance of the units' nonzero counts over the binomial variance of zeros thrown at random; None without both."""
+    """Variance of the living units' nonzero counts over that of zeros thrown at random; None where none are zero."""
+
+    @property
+    def living(self) -> int:
+        """How many units are not dead."""
+        return self.count - self.dead
 
 
 @dataclass(frozen=True, slots=True)
