@@ -25,6 +25,8 @@ class Recipe:
     blocks: tuple[tuple[str, float | str], ...] = ()
     scaled: tuple[tuple[str, float], ...] = ()
     dtype: str = "float32"
+    grid: float = 0.0
+    dead_zone: float = 0.0
     offset: float = 0.0
     stream: str = ""
 
@@ -35,6 +37,8 @@ class Recipe:
             f"{self.family}({shape}, {word}={self.parameter:g})" if word else f"constant({self.parameter:g}, {shape})"
         )
         base += "".join(f".scale({where!r}, {factor:g})" for where, factor in self.scaled)
+        base += f".round({self.grid:g})" if self.grid else ""
+        base += f".cut({self.dead_zone:g})" if self.dead_zone else ""
         base += f".shift({self.offset:g})" if self.offset else ""
         base += f".of({self.stream!r})" if self.stream else ""
         return base + "".join(f".put({where!r}, {value!r})" for where, value in self.blocks)
@@ -46,6 +50,14 @@ class Recipe:
     def scale(self, where: str, factor: float) -> "Recipe":
         """The same with ``[where]`` multiplied by a factor."""
         return replace(self, scaled=(*self.scaled, (where, factor)))
+
+    def round(self, grid: float) -> "Recipe":
+        """The same rounded to multiples of a number."""
+        return replace(self, grid=grid)
+
+    def cut(self, dead_zone: float) -> "Recipe":
+        """The same with all values nearer to zero than this lost."""
+        return replace(self, dead_zone=dead_zone)
 
     def shift(self, offset: float) -> "Recipe":
         """The same with a constant added throughout."""
@@ -71,7 +83,9 @@ class Recipe:
             values = generator.standard_normal(self.shape) * mask / np.sqrt(connections)
         for where, factor in self.scaled:
             values[_index(where)] *= factor
-        values = values + self.offset
+        if self.grid:
+            values = np.round(values / self.grid) * self.grid
+        values = np.where(np.abs(values) < self.dead_zone, 0.0, values) + self.offset
         for where, value in self.blocks:
             place = _index(where)
             values[place] = values[_index(value)] if isinstance(value, str) else value

@@ -66,22 +66,25 @@ def is_identity(tensor: Tensor, model: Model) -> bool:
 def is_torch_default(tensor: Tensor, model: Model) -> bool:
     """A bias drawn from U(±1/√fan_in) with the fan of its own layer's weight, as that layer computes it.
 
-    Few values fit by chance, so biases of one place and shape are held to it together.
+    Few values fit by chance, so short biases of one place are held to it together, if their weights have the same fans.
     """
-    return any(_is_uniform(tensor, model, (3 * fan) ** -0.5) for fan in _default_fans(tensor, model) if fan)
+    fans = _default_fans(tensor, model)
+    together = [tensor]
+    if tensor.count < FEW_VALUES:
+        kin = (other for other in model.kin(tensor)[:MOST_TOGETHER] if other.shape == tensor.shape)
+        together += [other for other in kin if _default_fans(other, model) == fans]
+    return any(_are_uniform(together, (3 * fan) ** -0.5) for fan in fans if fan)
 
 
-def _is_uniform(tensor: Tensor, model: Model, std: float) -> bool:
-    def fit(one: Tensor) -> bool:
-        equal = collision(one.dtype, std) ** (one.count - 1) < SMALL_P and one.statistics.is_constant
-        return not equal and fits(one.statistics, one.dtype, UNIFORM, std)
-
-    if tensor.count >= FEW_VALUES:
-        return fit(tensor)
-    together = [tensor, *(other for other in model.kin(tensor)[:MOST_TOGETHER] if other.shape == tensor.shape)]
-    count = sum(other.count for other in together)
-    squares = sum(other.count * other.statistics.moments.rms**2 for other in together) / count
-    return all(map(fit, together)) and abs(variance_z(squares, count, std, UNIFORM.kurtosis)) < HARD_Z
+def _are_uniform(tensors: list[Tensor], std: float) -> bool:
+    """Whether each of several tensors, and all of them together, are consistent with a uniform draw."""
+    for one in tensors:
+        equal = one.statistics.is_constant and collision(one.dtype, std) ** (one.count - 1) < SMALL_P
+        if equal or not fits(one.statistics, one.dtype, UNIFORM, std):
+            return False
+    count = sum(one.count for one in tensors)
+    squares = sum(one.count * one.statistics.moments.rms**2 for one in tensors) / count
+    return len(tensors) == 1 or abs(variance_z(squares, count, std, UNIFORM.kurtosis)) < HARD_Z
 
 
 def _default_fans(tensor: Tensor, model: Model) -> set[int]:

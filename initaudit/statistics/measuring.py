@@ -17,6 +17,9 @@ from initaudit.statistics.values import Moments, Statistics
 PIECE_BYTES = PIECE_ELEMENTS * 8
 """The longest piece in bytes: one of float64."""
 
+SAMPLED = 4096
+"""Elements among which different values are counted: enough to tell a draw from a list of values."""
+
 SMALL = 1 << 16
 """Tensors of up to this many elements are summed in float64: it costs nothing, and few values show small errors."""
 
@@ -39,7 +42,10 @@ def _measure(reader: Reader, entry: Entry) -> Statistics:
     moments = Moments()
     minimum, maximum = np.inf, -np.inf
     zeros = nan = positive_infinite = negative_infinite = 0
+    sample = np.empty(0, np.uint8)
     for piece, raw in _read_pieces(reader, entry, grid):
+        if not sample.size:
+            sample = raw[: SAMPLED * width(entry.dtype)].copy()
         values = decode(raw, entry.dtype)
         if entry.count <= SMALL:
             values = values.astype(np.float64)
@@ -68,6 +74,8 @@ def _measure(reader: Reader, entry: Entry) -> Statistics:
         negative_infinite=negative_infinite,
         # That the units of a constant are equal needs no second look.
         units={} if constant else units.fold(lambda: _read_words(reader, entry, grid)),
+        distinct=len(np.unique(sample.view(f"<u{width(entry.dtype)}"))),
+        sampled=len(sample) // width(entry.dtype),
         column_spread=units.column_spread,
     )
 

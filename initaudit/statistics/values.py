@@ -89,6 +89,9 @@ class Statistics:
     nan: int = 0
     positive_infinite: int = 0
     negative_infinite: int = 0
+    distinct: int = 0
+    sampled: int = 0
+    """How many different values there are among the first elements, and how many of these were looked at."""
     units: Mapping[int, Units] = field(default_factory=dict)
     column_spread: float | None = None
     """The `length_spread` of the columns of the tensor as a matrix of dim 0 by all the others (of a stack: each)."""
