@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from initaudit.model import Model, Tensor, place
 
-HUGE = 1e5
+HUGE = 5e3
 """No initialisation gives so large a weight, bias or scale; the largest in fresh released models is 100."""
 
 

@@ -54,7 +54,7 @@ def few_valued_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
         return
     if values.sampled >= FEWEST and values.distinct <= MOST_VALUES and 2 * values.zeros < values.count:
         yield tensor.fault(
-            f"{values.distinct} different values among {values.sampled:,} elements; expected nearly as many as elements",
+            f"{values.distinct} different values among {values.sampled:,} elements; expected nearly as many",
             advice=redraw_advice(tensor, model),
             distinct=values.distinct,
             sampled=values.sampled,

@@ -40,7 +40,7 @@ def garbage_value(tensor: Tensor) -> Iterator[Fault]:
 
     ## How is it decided?
 
-    A trained tensor's largest magnitude is above 100,000, or it is not zero and below 1.2e-38, the least normal number
+    A trained tensor's largest magnitude is above 5,000, or it is not zero and below 1.2e-38, the least normal number
     of float32. Buffers and running statistics are left out.
 
     ## When is it right?

@@ -45,17 +45,17 @@ def scattered_zeros(tensor: Tensor, model: Model) -> Iterator[Fault]:
     values, units, inputs = tensor.statistics, tensor.units, tensor.inputs
     if not tensor.is_weight or units is None or inputs is None or tensor.pattern is not None:
         return
-    if units.dead or inputs.dead or not LEAST_PART * values.count < values.zeros < values.count:
+    if units.dead or inputs.dead or min(units.count, inputs.count) < 2:
+        return
+    if not LEAST_PART * values.count < values.zeros < values.count:
         return
     if not exceeds_poisson(values.zeros, chance_zeros(values.count, tensor.dtype, tensor.std)):
         return
-    spreads = [
-        dispersion_z(one.occupancy, one.living - 1) for one in (units, inputs) if one.occupancy and one.living > 1
-    ]
+    spreads = [dispersion_z(one.occupancy, one.living - 1) for one in (units, inputs) if one.occupancy]
     if max(spreads, default=0.0) < HARD_Z:
+        part = values.zeros / values.count
         yield tensor.fault(
-            f"{values.zeros:,} of {values.count:,} elements ({values.zeros / values.count:.1%}) are zero, here and there;"
-            " expected none of a continuous draw",
+            f"{values.zeros:,} of {values.count:,} elements ({part:.1%}) are zero, here and there; expected none",
             advice=redraw_advice(tensor, model),
             zeros=values.zeros,
             count=values.count,
