@@ -15,7 +15,6 @@ SMALL_P = 1e-9
 LARGE_MEAN = 1000.0
 """From here on a Poisson law is normal to what `HARD_Z` asks."""
 
-KURTOSIS_UNIFORM = 1.8
 KURTOSIS_NORMAL = 3.0
 
 # The probability that two independent values of a dtype are equal: Σ p², measured over a million normal and uniform

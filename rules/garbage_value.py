@@ -6,6 +6,9 @@ from initaudit.examples import bad, constant, good, normal
 from initaudit.places import HUGE
 from initaudit.rule import Fault, Severity, Tensor, rule
 
+HUGE_ANYWHERE = 1e5
+"""The same for parameters that have a unit, as the band edges in hertz of a learned filter bank do."""
+
 DENORMAL = 1.2e-38
 """The least normal number of float32 and bfloat16."""
 
@@ -40,8 +43,8 @@ def garbage_value(tensor: Tensor) -> Iterator[Fault]:
 
     ## How is it decided?
 
-    A trained tensor's largest magnitude is above 5,000, or it is not zero and below 1.2e-38, the least normal number
-    of float32. Buffers and running statistics are left out.
+    The largest magnitude is above 5,000 (100,000 in what is neither weight, bias, norm nor table), or it is not zero and
+    below 1.2e-38, the least normal number of float32. Buffers and running statistics are left out.
 
     ## When is it right?
 
@@ -55,8 +58,9 @@ def garbage_value(tensor: Tensor) -> Iterator[Fault]:
     if tensor.part.role in FREE or values.moments.count == 0:
         return
     largest = max(-values.minimum, values.maximum)
-    if largest > HUGE or 0 < largest < DENORMAL:
-        kind = "no initialisation gives so large a value" if largest > HUGE else "all values are denormal or zero"
+    huge = HUGE if tensor.part.role != "other_param" else HUGE_ANYWHERE
+    if largest > huge or 0 < largest < DENORMAL:
+        kind = "no initialisation gives so large a value" if largest > huge else "all values are denormal or zero"
         yield tensor.fault(
             f"the largest magnitude is {largest:.3g}: {kind}",
             advice="initialise it: this is what memory held before",
