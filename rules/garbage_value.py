@@ -43,8 +43,8 @@ def garbage_value(tensor: Tensor) -> Iterator[Fault]:
 
     ## How is it decided?
 
-    The largest magnitude is above 5,000 (100,000 in what is neither weight, bias, norm nor table), or it is not zero and
-    below 1.2e-38, the least normal number of float32. Buffers and running statistics are left out.
+    The largest magnitude is above 5,000 (100,000 in what is neither weight, bias, norm nor table), or it is not zero
+    and below 1.2e-38, the least normal number of float32. Buffers and running statistics are left out.
 
     ## When is it right?
 
