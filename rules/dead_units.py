@@ -8,6 +8,9 @@ from initaudit.rule import Fault, Model, Severity, Tensor, rule
 from initaudit.schemes import chance_dead
 from initaudit.significance import chance_zeros, exceeds_poisson
 
+FEWEST = 64
+"""In a smaller weight most of which is dead, the living units say nothing of how zeros were placed."""
+
 
 @rule(
     code="IA104",
@@ -55,6 +58,8 @@ def dead_units(tensor: Tensor, model: Model) -> Iterator[Fault]:
     pairs = (tensor.units, tensor.inputs, "units"), (tensor.inputs, tensor.units, "inputs")
     for units, others, noun in pairs:
         if units is None or not units.dead or units.count < 2:
+            continue
+        if 2 * units.dead > units.count and tensor.count < FEWEST:
             continue
         by_chance = chance_dead(units, others, rounded)
         if not exceeds_poisson(units.dead, by_chance):

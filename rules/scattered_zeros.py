@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from initaudit.advice import redraw_advice
 from initaudit.examples import bad, good, normal, sparse
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.schemes import FEW_UNITS
 from initaudit.significance import HARD_Z, chance_zeros, dispersion_z, exceeds_poisson
 
 LEAST_PART = 0.005
@@ -33,6 +34,7 @@ def scattered_zeros(tensor: Tensor, model: Model) -> Iterator[Fault]:
 
     At least 0.5 % of the elements are zero, more than the dtype's rounding explains for this deviation (a Poisson law,
     1e-9), neither in whole units, nor in a block, nor in the same number for each unit as sparse initialisation does.
+    Weights of fewer than eight units or inputs are left out: in them it cannot be told from sparse initialisation.
 
     ## When is it right?
 
@@ -45,7 +47,7 @@ def scattered_zeros(tensor: Tensor, model: Model) -> Iterator[Fault]:
     values, units, inputs = tensor.statistics, tensor.units, tensor.inputs
     if not tensor.is_weight or units is None or inputs is None or tensor.pattern is not None:
         return
-    if units.dead or inputs.dead or min(units.count, inputs.count) < 2:
+    if units.dead or inputs.dead or min(units.count, inputs.count) < FEW_UNITS:
         return
     if not LEAST_PART * values.count < values.zeros < values.count:
         return
