@@ -28,6 +28,9 @@ LENGTHS_ALIKE = 0.1
 MEAN_FLOOR = 0.02
 """How far the mean may be off in deviations: `uniform_` in bfloat16 is off by 0.007, smaller effects are rounding."""
 
+NEAR = 20.0
+"""Times 1/√N, in ln(std): more than 20 standard errors of it, beyond which no test is needed."""
+
 FEWEST = 16
 """Fewer values than this are consistent with nearly everything."""
 
@@ -170,7 +173,10 @@ def _read(draw: Draw, part: Part, depth: Depth | None) -> _Reading:
     family = family_of(values, draw.entry.dtype)
     families = (family,) if family else FAMILIES
     tried = tuple(c for one in families for c in candidates(part, draw.entry.shape, one, depth))
-    return _Reading(draw, family, tried, tuple(c for c in tried if fits(values, draw.entry.dtype, c.family, c.std)))
+    # Most candidates are far off, which a ratio tells at once; the test itself is for those that come near.
+    rms, far = values.moments.rms, math.exp(min(NEAR / math.sqrt(values.count) + 0.05, 10.0))
+    near = (c for c in tried if rms < c.std * far and c.std < rms * far)
+    return _Reading(draw, family, tried, tuple(c for c in near if fits(values, draw.entry.dtype, c.family, c.std)))
 
 
 def _without_lone_layers(readings: list[_Reading]) -> list[_Reading]:
