@@ -241,13 +241,19 @@ def _progress(*, hidden: bool) -> Iterator[Callable[[Any], Callable[[int], None]
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+    from initaudit.report.escaping import printable
+
     columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+    progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
 
-        def follow(checkpoint: Any) -> Callable[[int], None] | None:
-            if checkpoint.bytes < LONG_WORK_BYTES:
-                return None
-            task = progress.add_task(Path(checkpoint.path).name, total=checkpoint.bytes)
-            return lambda count: progress.advance(task, count)
+    def follow(checkpoint: Any) -> Callable[[int], None] | None:
+        if checkpoint.bytes < LONG_WORK_BYTES:
+            return None
+        progress.start()  # not before there is work to show: short runs leave no trace on the terminal
+        task = progress.add_task(printable(Path(checkpoint.path).name), total=checkpoint.bytes)
+        return lambda count: progress.advance(task, count)
 
+    try:
         yield follow
+    finally:
+        progress.stop()

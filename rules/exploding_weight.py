@@ -79,7 +79,7 @@ def exploding_weight(model: Model) -> Iterator[Fault]:
         large = all((tensor.gain or 1.0) > LARGE_GAIN for tensor in chain)
         if large and growth > BROKEN_CHAIN and len(chain) > 1:
             named |= {tensor.name for tensor in chain}
-            yield chain_fault(chain, f"multiply a signal by {growth:.3g}", Severity.ERROR)
+            yield chain_fault(chain, f"multiply a signal by {growth:,.0f}", Severity.ERROR)
     yield from grouped(_large(model, named))
 
 
