@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from initaudit.audit import audit
-from initaudit.conventions import TABLE
+from initaudit.conventions import TABLE, Convention
 from initaudit.examples import Recipe, constant, normal, uniform
 from initaudit.registry import load_rules
 
@@ -119,6 +119,6 @@ def test_a_default_bias_is_held_to_the_fan_of_its_own_weight(fan: int, tmp_path:
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
-def test_every_convention_names_rules_that_exist_and_its_source(row: object) -> None:
-    assert set(row.rules) <= {rule.name for rule in RULES}  # type: ignore[attr-defined]
-    assert row.source  # type: ignore[attr-defined]
+def test_every_convention_names_rules_that_exist_and_its_source(row: Convention) -> None:
+    assert set(row.rules) <= {rule.name for rule in RULES}
+    assert row.source

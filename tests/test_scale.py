@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from initaudit.examples import Recipe, constant, normal, uniform
-from initaudit.model import Model
+from initaudit.model import Model, Tensor
 from initaudit.scale import chain_growth, is_output, is_textbook, judged_weights, odd_ratio, plain_chains, stray_ratio
 from initaudit.understanding import open_paths, read
 
@@ -23,7 +23,7 @@ def blocks(std: Mapping[int, float], *, count: int = 6) -> dict[str, Recipe]:
     return {f"blocks.{i}.mlp.fc.weight": normal(64, 48, std=std.get(i, 0.1)) for i in range(count)}
 
 
-def by_name(model: Model) -> dict[str, object]:
+def by_name(model: Model) -> dict[str, Tensor]:
     return {tensor.name: tensor for tensor in model.tensors}
 
 
@@ -70,7 +70,7 @@ def test_a_head_is_what_nobody_reads_on_from(tmp_path: Path) -> None:
 
 def test_features_that_are_flattened_are_read(tmp_path: Path) -> None:
     one = model({"conv.weight": normal(16, 3, 3, 3, std=0.2), "fc.weight": normal(10, 16 * 49, std=0.03)}, tmp_path)
-    assert not is_output(by_name(one)["conv.weight"], one)  # type: ignore[arg-type]
+    assert not is_output(by_name(one)["conv.weight"], one)
 
 
 @pytest.mark.parametrize("std", [0.125, 0.0884, (1 / 192) ** 0.5, (2 / 128) ** 0.5, 0.02])

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from initaudit.schemes import Scheme
-from initaudit.schemes.families import FAMILIES, NORMAL, TRUNCATED, TRUNCATED_3, UNIFORM
+from initaudit.schemes.families import FAMILIES, NORMAL, TRUNCATED, TRUNCATED_3, UNIFORM, Family
 from initaudit.significance import (
     chance_equal_pairs,
     chance_zeros,
@@ -158,14 +158,14 @@ def test_a_deviation_that_no_scheme_has_is_named_by_its_family_alone(tmp_path: P
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_the_constants_of_a_family_are_those_of_scipy(family: object) -> None:
+def test_the_constants_of_a_family_are_those_of_scipy(family: Family) -> None:
     laws = {
         NORMAL: scipy.stats.norm(),
         UNIFORM: scipy.stats.uniform(-1, 2),
         TRUNCATED: scipy.stats.truncnorm(-2, 2),
         TRUNCATED_3: scipy.stats.truncnorm(-3, 3),
     }
-    law = laws[family]  # type: ignore[index]
+    law = laws[family]
     moments = {order: law.moment(order) / law.std() ** order for order in (4, 6, 8)}
     assert family.kurtosis == pytest.approx(moments[4], rel=1e-5)
     spread = moments[8] - 4 * moments[4] * moments[6] + 4 * moments[4] ** 3 - moments[4] ** 2
