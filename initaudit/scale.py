@@ -38,6 +38,9 @@ LEAST_SIBLINGS = 2
 FARTHEST = 8.0
 """Deviations that no generator reaches: PyTorch's normal ends at 5.8 in float32, cuRAND's at 6.8, jax' at 5.3."""
 
+HUGE = 5e3
+"""No initialisation gives so large a weight, bias or scale; the largest in fresh released models is 100."""
+
 COLOURS = 4
 """Channels of a picture: what a stem reads is not what a head of as many classes gives."""
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from initaudit.examples import bad, constant, good, normal
-from initaudit.places import HUGE
 from initaudit.rule import Fault, Severity, Tensor, rule
+from initaudit.scale import HUGE
 
 HUGE_ANYWHERE = 1e5
 """The same for parameters that have a unit, as the band edges in hertz of a learned filter bank do."""
@@ -57,12 +57,12 @@ def garbage_value(tensor: Tensor) -> Iterator[Fault]:
     values = tensor.statistics
     if tensor.part.role in FREE or values.moments.count == 0:
         return
-    largest = max(-values.minimum, values.maximum)
     huge = HUGE if tensor.part.role != "other_param" else HUGE_ANYWHERE
-    if largest > huge or 0 < largest < DENORMAL:
-        kind = "no initialisation gives so large a value" if largest > huge else "all values are denormal or zero"
+    is_huge = values.largest > huge
+    if is_huge or 0 < values.largest < DENORMAL:
+        kind = "no initialisation gives so large a value" if is_huge else "all values are denormal or zero"
         yield tensor.fault(
-            f"the largest magnitude is {largest:.3g}: {kind}",
+            f"the largest magnitude is {values.largest:.3g}: {kind}",
             advice="initialise it: this is what memory held before",
-            largest=largest,
+            largest=values.largest,
         )

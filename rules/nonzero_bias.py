@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from initaudit.advice import is_small_positive
 from initaudit.examples import bad, constant, good, normal, uniform
-from initaudit.places import HUGE, measured
+from initaudit.places import measured
 from initaudit.rule import Fault, Severity, Tensor, rule
+from initaudit.scale import HUGE
 
 
 @rule(
@@ -57,7 +58,7 @@ def nonzero_bias(tensor: Tensor) -> Iterator[Fault]:
     values = tensor.statistics
     if not tensor.is_bias or values.zeros == values.count or is_small_positive(tensor):
         return
-    if max(-values.minimum, values.maximum) > HUGE:  # memory that nobody filled is another fault
+    if values.largest > HUGE:  # memory that nobody filled is another fault
         return
     yield tensor.fault(
         f"{measured(tensor)}; expected 0",

@@ -105,7 +105,7 @@ def _default_fans(tensor: Tensor, model: Model) -> set[int]:
 
 def is_tiny(tensor: Tensor, model: Model) -> bool:
     """All values are far under any signal: at most 1e-4, where the usual draw is N(0, 1e-6)."""
-    return max(-tensor.statistics.minimum, tensor.statistics.maximum) <= 1e-4
+    return tensor.statistics.largest <= 1e-4
 
 
 def is_a_prior(tensor: Tensor, model: Model) -> bool:

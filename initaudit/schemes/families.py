@@ -59,10 +59,9 @@ def family_of(values: Statistics, dtype: str) -> Family | None:
     A normal that might as well be one cut at three deviations is called a normal.
     """
     count, rms = values.moments.count, values.moments.rms
-    largest = max(-values.minimum, values.maximum)
     if count < LEAST_COUNT or rms == 0:
         return None
-    scores = {family: _log_likelihood(family, count, rms, largest) for family in FAMILIES}
+    scores = {family: _log_likelihood(family, count, rms, values.largest) for family in FAMILIES}
     best = max(FAMILIES, key=lambda family: scores[family])
     if best is TRUNCATED_3 and scores[TRUNCATED_3] - scores[NORMAL] < DECISIVE_GAP:
         best = NORMAL
@@ -89,7 +88,7 @@ def fits(values: Statistics, dtype: str, family: Family, sigma: float) -> bool:
         return False
     if not bounded:
         return True
-    largest = max(-values.minimum, values.maximum) / (family.edge * sigma)
+    largest = values.largest / (family.edge * sigma)
     slack = EDGE_SLACK.get(dtype, 2.0**-3)
     return _nearest_edge(family, count) - slack <= largest <= 1 + slack
 

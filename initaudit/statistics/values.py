@@ -112,6 +112,11 @@ class Statistics:
         return self.moments.std
 
     @property
+    def largest(self) -> float:
+        """The largest magnitude of the finite values."""
+        return max(-self.minimum, self.maximum)
+
+    @property
     def is_constant(self) -> bool:
         """Whether all elements are one and the same finite value."""
         return self.count > 0 and self.nonfinite == 0 and self.minimum == self.maximum
