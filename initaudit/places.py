@@ -4,10 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from initaudit.model import Model, Tensor, place
-
-HUGE = 5e3
-"""No initialisation gives so large a weight, bias or scale; the largest in fresh released models is 100."""
+from initaudit.model import Fault, Model, Tensor, place
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +18,18 @@ class Place:
     def odd(self) -> tuple[Tensor, ...]:
         """The tensors that do not hold the common value throughout; all of them where there is none."""
         return tuple(t for t in self.tensors if self.common is None or value_of(t) != self.common)
+
+    def fault(self, odd: tuple[Tensor, ...], expected: float, severity: str | None = None) -> Fault:
+        """A fault of those of its tensors that do not hold the expected value; the message says how many others do."""
+        others = len(self.tensors) - len(odd)
+        like = f", as in {others:,} others of its place" if others else ""
+        return Fault(
+            tuple(tensor.name for tensor in odd),
+            f"{measured(odd[0])}; expected {expected:.4g}{like}",
+            f"set it to {expected:.4g}",
+            severity,
+            {"mean": odd[0].statistics.mean, "std": odd[0].std, "expected": expected},
+        )
 
 
 def places_of(model: Model, role: str, *, usual: float) -> Iterator[Place]:

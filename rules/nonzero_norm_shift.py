@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from initaudit.examples import bad, constant, good, normal
-from initaudit.places import measured, places_of
+from initaudit.places import places_of
 from initaudit.rule import Fault, Model, Severity, rule
 
 _SCALES = {f"blocks.{i}.norm.weight": constant(1, 64) for i in range(3)}
@@ -45,12 +45,4 @@ def nonzero_norm_shift(model: Model) -> Iterator[Fault]:
     for at in places_of(model, "norm_shift", usual=0.0):
         odd = tuple(t for t in at.tensors if t.statistics.zeros < t.count)
         if odd:
-            others = len(at.tensors) - len(odd)
-            like = f", as in {others:,} others of its place" if others else ""
-            yield Fault(
-                tuple(tensor.name for tensor in odd),
-                f"{measured(odd[0])}; expected 0{like}",
-                "set it to zero",
-                None,
-                {"mean": odd[0].statistics.mean, "std": odd[0].std, "expected": 0.0},
-            )
+            yield at.fault(odd, expected=0.0)

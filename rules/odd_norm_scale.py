@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from initaudit.examples import bad, constant, good, normal
-from initaudit.places import measured, places_of, value_of
+from initaudit.places import places_of, value_of
 from initaudit.rule import Fault, Model, Severity, rule
 
 LARGEST = 10.0
@@ -65,12 +65,4 @@ def odd_norm_scale(model: Model) -> Iterator[Fault]:
         if not odd and at.common != 1.0 and (shared[at.common] < 2 or expected > LARGEST):
             odd, expected = at.tensors, 1.0
         if odd:
-            others = len(at.tensors) - len(odd)
-            like = f", as in {others:,} others of its place" if others else ""
-            yield Fault(
-                tuple(tensor.name for tensor in odd),
-                f"{measured(odd[0])}; expected {expected:.4g}{like}",
-                f"set it to {expected:.4g}",
-                Severity.ERROR if others else None,
-                {"mean": odd[0].statistics.mean, "std": odd[0].std, "expected": expected},
-            )
+            yield at.fault(odd, expected, Severity.ERROR if len(odd) < len(at.tensors) else None)

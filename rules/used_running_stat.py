@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from initaudit.examples import bad, constant, good, normal
+from initaudit.places import measured, value_of
 from initaudit.rule import Fault, Model, Severity, rule
 
 _NORM = {"norm.weight": constant(1, 64), "norm.bias": constant(0, 64)}
@@ -40,17 +41,12 @@ def used_running_stat(model: Model) -> Iterator[Fault]:
 
     Reset them (`reset_running_stats`), or run dry in evaluation mode.
     """
-    used = [
-        tensor
-        for tensor in model.tensors
-        if tensor.part.role == "running_stat" and not tensor.statistics.nonfinite
-        and not (tensor.statistics.is_constant and tensor.statistics.minimum in (0.0, 1.0))
-    ]  # fmt: skip
+    running = (tensor for tensor in model.tensors if tensor.part.role == "running_stat")
+    used = [tensor for tensor in running if not tensor.statistics.nonfinite and value_of(tensor) not in (0.0, 1.0)]
     if used:
-        first = used[0].statistics
         yield Fault(
             tuple(tensor.name for tensor in used),
-            f"mean {first.mean:.3g}, std {first.std:.3g}; expected 0 (a mean) or 1 (a variance) throughout",
+            f"{measured(used[0])}; expected 0 (a mean) or 1 (a variance) throughout",
             "reset them, or run dry in evaluation mode",
             None,
             {"tensors": len(used)},
