@@ -5,15 +5,13 @@ from collections.abc import Iterator
 from initaudit.advice import redraw_advice
 from initaudit.examples import bad, good, normal
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.significance import collision
 
 MOST_VALUES = 64
 """So many different values or fewer are no draw: among 500 normal values bfloat16, the coarsest wide dtype, has 350."""
 
 FEWEST = 500
 """The number of elements that must have been looked at."""
-
-COARSE = ("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F8_E8M0")
-"""Dtypes of 256 codes, which have few values by nature."""
 
 
 @rule(
@@ -38,8 +36,9 @@ def few_valued_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
 
     ## How is it decided?
 
-    Among the first elements, 500 to 4096 of them, there are no more than 64 different values, and more than one. float8
-    is left out.
+    Among the first elements, 500 to 4096 of them, there are no more than 64 different values, and more than one. Left
+    out are weights of which half is zero, and those where a draw rounded to the dtype has as few: float8, and float16
+    next to its smallest numbers.
 
     ## When is it right?
 
@@ -50,7 +49,9 @@ def few_valued_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
     Look for a quantisation that ran before training, or a draw of integers.
     """
     values = tensor.statistics
-    if not tensor.is_weight or tensor.dtype in COARSE or tensor.pattern is not None or values.is_constant:
+    if not tensor.is_weight or tensor.pattern is not None or values.is_constant:
+        return
+    if collision(tensor.dtype, tensor.std) * MOST_VALUES > 1:  # 1/collision is the number of values a draw is spread on
         return
     if values.sampled >= FEWEST and values.distinct <= MOST_VALUES and 2 * values.zeros < values.count:
         yield tensor.fault(

@@ -4,6 +4,8 @@ import inspect
 import re
 from pathlib import Path
 
+import ml_dtypes
+import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
@@ -13,6 +15,7 @@ from initaudit.examples import Example
 from initaudit.findings import Report
 from initaudit.registry import load_rules
 from initaudit.rule import Rule
+from tests.checkpoints import written
 
 ROOT = Path(__file__).parents[1]
 RULES = tuple(load_rules().values())
@@ -56,6 +59,30 @@ def test_a_healthy_fixture_is_clean_under_all_rules(path: Path) -> None:
 def test_a_broken_fixture_is_found_by_the_rule_it_is_named_after_and_by_no_other(path: Path) -> None:
     report = audit([path], RULES)
     assert [f"{finding.rule}-{finding.name}" for finding in report.findings] == [path.stem]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "std"),
+    [
+        (np.float32, 0.1),
+        (np.float16, 0.1),
+        (np.float16, 1e-7),  # a few steps of the smallest number
+        (ml_dtypes.bfloat16, 0.1),
+        (ml_dtypes.float8_e4m3fn, 0.1),
+        (ml_dtypes.float8_e5m2, 0.1),
+    ],
+)
+def test_a_draw_has_enough_values_in_every_dtype(dtype: type, std: float, tmp_path: Path) -> None:
+    drawn = (np.random.default_rng(1).standard_normal((64, 96)) * std).astype(dtype)
+    path = written(tmp_path / "model.safetensors", {"fc1.weight": drawn})
+    assert [finding.rule for finding in audit([path], [r for r in RULES if r.code == "IA304"]).findings] == []
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
+def test_a_list_of_values_is_no_draw_in_any_wide_dtype(dtype: type, tmp_path: Path) -> None:
+    chosen = np.random.default_rng(1).choice(np.linspace(-0.2, 0.2, 16), (64, 96)).astype(dtype)
+    path = written(tmp_path / "model.safetensors", {"fc1.weight": chosen})
+    assert [finding.rule for finding in audit([path], [r for r in RULES if r.code == "IA304"]).findings] == ["IA304"]
 
 
 def test_every_rule_has_a_broken_fixture() -> None:
