@@ -6,10 +6,8 @@ from initaudit.advice import redraw_advice
 from initaudit.examples import bad, good, normal, sparse
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
 from initaudit.schemes import FEW_UNITS
-from initaudit.significance import HARD_Z, chance_zeros, dispersion_z, exceeds_poisson
-
-LEAST_PART = 0.005
-"""The part of a weight that must be zero: of 35,000 weights of fresh released models none has so many by accident."""
+from initaudit.significance import HARD_Z
+from initaudit.zeros import are_unexplained, unevenness
 
 
 @rule(
@@ -49,12 +47,7 @@ def scattered_zeros(tensor: Tensor, model: Model) -> Iterator[Fault]:
         return
     if units.dead or inputs.dead or min(units.count, inputs.count) < FEW_UNITS:
         return
-    if not LEAST_PART * values.count < values.zeros < values.count:
-        return
-    if not exceeds_poisson(values.zeros, chance_zeros(values.count, tensor.dtype, tensor.std)):
-        return
-    spreads = [dispersion_z(one.occupancy, one.living - 1) for one in (units, inputs) if one.occupancy]
-    if max(spreads, default=0.0) < HARD_Z:
+    if values.zeros < values.count and are_unexplained(values.zeros, tensor) and unevenness(tensor) < HARD_Z:
         part = values.zeros / values.count
         yield tensor.fault(
             f"{values.zeros:,} of {values.count:,} elements ({part:.1%}) are zero, here and there; expected none",

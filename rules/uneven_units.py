@@ -8,13 +8,11 @@ from initaudit.examples import bad, good, normal, uniform
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
 from initaudit.scale import FARTHEST, farthest, grouped
 from initaudit.significance import HARD_Z, KURTOSIS_NORMAL, dispersion_z
+from initaudit.zeros import MANY_ZEROS
 
 LEAST_EXCESS = 2.0
 """How many times the variance of the units' lengths must exceed chance: what is smaller is significant in large
 tensors, and harmless."""
-
-MOST_ZEROS = 0.005
-"""Weights of which more is zero are sparse or unfilled, and judged as such."""
 
 LEAST_UNITS, LEAST_SIZE = 8, 16
 """Fewer units, or shorter ones, vary too much by chance for the normal law of the test."""
@@ -73,7 +71,7 @@ def _excess(tensor: Tensor) -> float:
     units = tensor.units
     if units is None or units.length_spread is None or units.count < LEAST_UNITS or units.size < LEAST_SIZE:
         return 0.0
-    if tensor.statistics.zeros > MOST_ZEROS * tensor.count or units.dead:
+    if tensor.statistics.zeros > MANY_ZEROS * tensor.count or units.dead:  # sparse or unfilled: judged as such
         return 0.0
     if farthest(tensor)[1] > FARTHEST:  # one value that makes its unit long is another fault
         return 0.0

@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from initaudit.advice import redraw_advice
 from initaudit.examples import bad, good, normal, sparse
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
-from initaudit.significance import HARD_Z, chance_zeros, dispersion_z, exceeds_poisson
-
-LEAST_PART = 0.005
-"""The part of a weight that must be zero: less is a matter of single values, not of a block."""
+from initaudit.significance import HARD_Z
+from initaudit.zeros import are_unexplained, unevenness
 
 
 @rule(
@@ -54,21 +52,13 @@ def unfilled_block(tensor: Tensor, model: Model) -> Iterator[Fault]:
     whole = units.dead * units.size + inputs.dead * inputs.size
     overlap = units.dead * inputs.dead * values.count // (units.count * inputs.count)
     zeros = values.zeros - whole + overlap
-    if zeros < LEAST_PART * values.count:
-        return
-    if not exceeds_poisson(zeros, chance_zeros(values.count, tensor.dtype, tensor.std)):
-        return
-    uneven = [
-        dispersion_z(one.occupancy, one.living - 1)
-        for one in (units, inputs)
-        if one.occupancy is not None and one.living > 1
-    ]
-    if max(uneven, default=0.0) > HARD_Z:
+    uneven = unevenness(tensor)
+    if are_unexplained(zeros, tensor) and uneven > HARD_Z:
         yield tensor.fault(
             f"{zeros:,} of {values.count:,} elements ({zeros / values.count:.1%}) are zero and stand together:"
             f" {units.fewest:,} to {units.most:,} of {units.size:,} are filled a unit",
             advice=redraw_advice(tensor, model),
             zeros=zeros,
             count=values.count,
-            unevenness_z=max(uneven),
+            unevenness_z=uneven,
         )

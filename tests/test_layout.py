@@ -23,6 +23,7 @@ ALLOWED = {
     "model": {"layers", "schemes", "statistics"},
     "advice": {"model"},
     "places": {"model"},
+    "zeros": {"model", "significance"},
     "scale": {"advice", "layers", "model", "schemes", "significance"},
     "examples": set(),
     "rule": {"errors", "examples", "model"},
@@ -49,7 +50,7 @@ ALLOWED = {
     "__main__": {"cli"},
     "": {"audit", "errors", "findings", "registry", "rule"},
 }
-RULE_VOCABULARY = {"advice", "examples", "model", "places", "rule", "scale", "schemes", "significance"}
+RULE_VOCABULARY = {"advice", "examples", "model", "places", "rule", "scale", "schemes", "significance", "zeros"}
 
 
 def imported(path: Path) -> Iterator[str]:
