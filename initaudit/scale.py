@@ -12,13 +12,10 @@ from dataclasses import dataclass, replace
 
 from initaudit.advice import scales_text
 from initaudit.layers.axes import input_axis
+from initaudit.layers.names import DIRECTION, LENGTH
 from initaudit.model import Fault, Model, Tensor, place
 from initaudit.schemes import scales_by_fan
 from initaudit.significance import HARD_Z, log_std_error
-
-_LENGTH = re.compile(r"(weight_g|weight_u|original0|\b_u)$")
-_DIRECTION = re.compile(r"(weight_v|weight_orig|original[01]?)$")
-"""The parts of weight norm and spectral norm, as PyTorch has called them."""
 
 LEAST_COUNT = 64
 """Fewer elements say too little about a deviation: at 64 the standard error of ln(std) is 9 %."""
@@ -81,7 +78,7 @@ def _judged(model: Model) -> tuple[Tensor, ...]:
         and not tensor.statistics.nonfinite
         and tensor.pattern is None
         and tensor.part.layer not in divided
-        and not _DIRECTION.search(tensor.name)
+        and not DIRECTION.search(tensor.name)
     )
 
 
@@ -234,7 +231,7 @@ def grouped(faults: Iterable[tuple[Tensor, Fault]]) -> Iterator[Fault]:
 
 def _divided_layers(model: Model) -> frozenset[str]:
     """The layers that keep a weight's length apart (weight norm) or divide it out (spectral norm)."""
-    return frozenset(tensor.part.layer for tensor in model.tensors if _LENGTH.search(tensor.name))
+    return frozenset(tensor.part.layer for tensor in model.tensors if LENGTH.search(tensor.name))
 
 
 @dataclass(frozen=True, slots=True)

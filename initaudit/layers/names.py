@@ -163,6 +163,10 @@ PARAMETRISED = {"original": "", "original1": "", "original0": "_g", "_u": "_u", 
 Nothing is added for the tensor that is multiplied, which is the weight as far as drawing it goes.
 """
 
+LENGTH = re.compile(r"(weight_g|weight_u|original0|\b_u)$")
+DIRECTION = re.compile(r"(weight_v|weight_orig|original[01]?)$")
+"""How the names of their parts end: the length that is kept apart or divided out, and the tensor that it divides."""
+
 TRANSPARENT = frozenset({
     ("default",),  # an adapter's name, and anything there is only one of
     ("base", "layer"),  # what an adapter wraps
