@@ -1,0 +1,58 @@
+"""The commands: parse, call, print, exit status. No judgement lives here."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from initaudit import __version__
+from initaudit.cli.check import check
+from initaudit.cli.inspect import inspect
+from initaudit.cli.rule import rule
+from initaudit.cli.terminal import complain
+from initaudit.errors import InitauditError
+
+FAILED = 2
+INTERRUPTED = 130  # what shells report for SIGINT
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """Lint freshly initialised checkpoints before the first training step.
+
+    Exit status: 0 nothing found, 1 findings at or above --fail-on, 2 something could not be audited.
+    """
+
+
+for command in (check, inspect, rule):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status; never raises.
+
+    click on its own exits 1 where it could not open a file or was interrupted, which a gate would read as findings.
+    """
+    try:
+        status: int = cli.main(arguments, prog_name="initaudit", standalone_mode=False) or 0
+        sys.stdout.flush()
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "initaudit"
+        complain(f"{error.format_message()} (see {path} --help)")
+        return FAILED
+    except InitauditError as error:
+        complain(str(error))
+        return FAILED
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except (BrokenPipeError, SystemExit):
+        # The reader of the report has gone, for which click exits 1. Python would complain once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        complain(f"internal error: {type(error).__name__}: {error} (please report it)")
+        return FAILED
+    return status

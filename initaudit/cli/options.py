@@ -1,0 +1,48 @@
+"""What several commands take: paths, globs, rules, and where the output goes."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class ListOption(click.ParamType[list[str]]):
+    """A comma separated list, as linters take it; the option may be repeated."""
+
+    name = "code,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """Split one occurrence of the option."""
+        return [item.strip() for item in value.split(",") if item.strip()]
+
+
+def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--select``, ``--extend-select`` and ``--ignore``."""
+    for name, text in (
+        ("--ignore", "Rules to leave out: codes, prefixes (IA4) or names."),
+        ("--extend-select", "Rules to apply besides those of --select."),
+        ("--select", "Rules to apply: codes, prefixes (IA1), names or ALL. Default: all."),
+    ):
+        command = click.option(name, type=ListOption(), multiple=True, help=text)(command)
+    return command
+
+
+def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--output-format``, ``--output-file`` and ``--no-color``."""
+    for option in (
+        click.option("--no-color", is_flag=True, help="Plain text; so does the variable NO_COLOR."),
+        click.option("--output-file", type=click.Path(path_type=Path), help="Write the report there, not to stdout."),
+        click.option("--output-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
+    ):
+        command = option(command)
+    return command
+
+
+paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+exclude_option = click.option("--exclude", metavar="GLOB", multiple=True, help="Tensors to leave out; may be repeated.")
+
+
+def flat(lists: Sequence[list[str]]) -> tuple[str, ...]:
+    """The items of an option that was given several times."""
+    return tuple(item for items in lists for item in items)

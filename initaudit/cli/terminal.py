@@ -1,0 +1,77 @@
+"""Where output goes: the report to stdout or a file, complaints and progress to stderr."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from initaudit.errors import InitauditError
+
+LONG_WORK_BYTES = 500_000_000
+"""Less than this is read before a progress bar would have been looked at."""
+
+
+def text_layout(*, no_color: bool, to_file: bool) -> dict[str, Any]:
+    """Width and colour of text: those of the terminal, or neither where the text goes elsewhere."""
+    terminal = sys.stdout.isatty() and not to_file
+    color = terminal and not no_color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    if terminal:
+        import shutil
+
+        return {"width": max(40, shutil.get_terminal_size().columns), "color": color}
+    return {"width": None, "color": bool(os.environ.get("FORCE_COLOR")) and not no_color and not to_file}
+
+
+def write(text: str, file: Path | None) -> None:
+    """Write a report to a file, or to stdout.
+
+    Raises:
+        InitauditError: the file cannot be written.
+
+    """
+    if file is None:
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        return
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InitauditError(f"{file}: {(error.strerror or str(error)).lower()}") from error
+
+
+def complain(message: str) -> None:
+    """One line on stderr, whatever the message holds."""
+    from initaudit.report.escaping import printable
+
+    click.echo(printable(f"initaudit: {message}", longest=1000), err=True)
+
+
+@contextmanager
+def progress_bars(*, hidden: bool) -> Iterator[Callable[[Any], Callable[[int], None] | None]]:
+    """A way to a progress bar for each checkpoint whose reading takes long, on stderr, if that is a terminal."""
+    if hidden or not sys.stderr.isatty() or os.environ.get("CI"):
+        yield lambda checkpoint: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    from initaudit.report.escaping import printable
+
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+
+    def follow(checkpoint: Any) -> Callable[[int], None] | None:
+        if checkpoint.bytes < LONG_WORK_BYTES:
+            return None
+        bar.start()  # not before there is work to show: short runs leave no trace on the terminal
+        task = bar.add_task(printable(Path(checkpoint.path).name), total=checkpoint.bytes)
+        return lambda count: bar.advance(task, count)
+
+    try:
+        yield follow
+    finally:
+        bar.stop()
