@@ -5,12 +5,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from initaudit.causes import merge
 from initaudit.checkpoint import Checkpoint
 from initaudit.conventions import excuse
 from initaudit.findings import Audited, Failure, Finding, Intended, NotJudged, Report
+from initaudit.model import Fault, Model
 from initaudit.recipe import describe
 from initaudit.rule import Rule
 from initaudit.understanding import Progress, Understood, crashed, understood, why_left_out
+
+PROVENANCE, OF_FRESH = "IA6", ("IA2", "IA3", "IA4")
+"""The group of rules that says whether a checkpoint is fresh, and those that assume it."""
 
 NOTHING_TO_JUDGE = "nothing to judge: no floating-point tensor with values that is not excluded"
 
@@ -18,20 +23,19 @@ NOTHING_TO_JUDGE = "nothing to judge: no floating-point tensor with values that 
 def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()) -> Audited:
     """Hold a checkpoint to rules; what a convention of the field explains is listed as intended."""
     checkpoint, model = one.checkpoint, one.model
-    tensors = {tensor.name: tensor for tensor in model.tensors}
-    findings, intended, failures = [], [], []
-    for rule in rules:
+    findings: list[Finding] = []
+    intended: list[Intended] = []
+    failures = []
+    for rule in sorted(rules, key=lambda rule: rule.group != PROVENANCE):
+        if rule.group in OF_FRESH and any(finding.rule.startswith(PROVENANCE) for finding in findings):
+            continue  # a trained checkpoint breaks what these rules assume, as the finding says
         try:
+            faults = []
             for fault in rule.judge(model):
-                kept = []
-                for name in fault.tensors:
-                    convention = excuse(rule.name, tensors[name], model)
-                    if convention is None:
-                        kept.append(name)
-                    else:
-                        intended.append(Intended(rule.code, checkpoint.path, name, convention))
-                if kept:
-                    findings.append(Finding.of(rule, checkpoint.path, replace(fault, tensors=tuple(kept))))
+                kept, excused = _without_intended(rule, fault, model)
+                faults += [kept] if kept.tensors else []
+                intended += [Intended(rule.code, checkpoint.path, *row) for row in excused]
+            findings += [Finding.of(rule, checkpoint.path, fault) for fault in merge(faults, model)]
         except Exception as error:  # a rule of anyone's must not hide what the others found
             failures.append(Failure(checkpoint.path, f"rule {rule.code} crashed: {type(error).__name__}: {error}"))
     not_judged = []
@@ -50,6 +54,13 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
         not_judged=tuple(sorted(not_judged, key=lambda row: row.tensor)),
         failures=tuple(failures),
     )
+
+
+def _without_intended(rule: Rule, fault: Fault, model: Model) -> tuple[Fault, list[tuple[str, str]]]:
+    """A fault less the tensors that a convention explains, and these with its name."""
+    excused = {name: excuse(rule.name, model[name], model) for name in fault.tensors}
+    kept = tuple(name for name, convention in excused.items() if convention is None)
+    return replace(fault, tensors=kept), [(name, why) for name, why in excused.items() if why is not None]
 
 
 def audit(

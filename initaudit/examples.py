@@ -6,10 +6,10 @@ is the same on every machine.
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Family = Literal["normal", "uniform", "constant", "sparse"]
+Family = Literal["normal", "uniform", "constant", "sparse", "powers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,19 @@ class Recipe:
     grid: float = 0.0
     dead_zone: float = 0.0
     offset: float = 0.0
+    bound: float = 0.0
+    mirrored: bool = False
     stream: str = ""
 
     def __repr__(self) -> str:
-        word = {"normal": "std", "uniform": "bound", "sparse": "connections"}.get(self.family)
+        word = {"normal": "std", "uniform": "bound", "sparse": "connections", "powers": "base"}.get(self.family)
         shape = ", ".join(map(str, self.shape))
         base = (
             f"{self.family}({shape}, {word}={self.parameter:g})" if word else f"constant({self.parameter:g}, {shape})"
         )
         base += "".join(f".scale({where!r}, {factor:g})" for where, factor in self.scaled)
+        base += ".mirror()" if self.mirrored else ""
+        base += f".clamp({self.bound:g})" if self.bound else ""
         base += f".round({self.grid:g})" if self.grid else ""
         base += f".cut({self.dead_zone:g})" if self.dead_zone else ""
         base += f".shift({self.offset:g})" if self.offset else ""
@@ -50,6 +54,14 @@ class Recipe:
     def scale(self, where: str, factor: float) -> "Recipe":
         """The same with ``[where]`` multiplied by a factor."""
         return replace(self, scaled=(*self.scaled, (where, factor)))
+
+    def mirror(self) -> "Recipe":
+        """The same, square, with its transpose added."""
+        return replace(self, mirrored=True)
+
+    def clamp(self, bound: float) -> "Recipe":
+        """The same with all values that are farther from zero than a bound set to it."""
+        return replace(self, bound=bound)
 
     def round(self, grid: float) -> "Recipe":
         """The same rounded to multiples of a number."""
@@ -81,8 +93,14 @@ class Recipe:
             inputs, connections = self.shape[1], int(self.parameter)
             mask = np.argsort(np.argsort(generator.uniform(size=self.shape), axis=1), axis=1) < min(connections, inputs)
             values = generator.standard_normal(self.shape) * mask / np.sqrt(connections)
+        elif self.family == "powers":
+            values = self.parameter ** (-np.arange(self.shape[0]) / self.shape[0])
         for where, factor in self.scaled:
             values[_index(where)] *= factor
+        if self.mirrored:
+            values = values + values.T
+        if self.bound:
+            values = np.clip(values, -self.bound, self.bound)
         if self.grid:
             values = np.round(values / self.grid) * self.grid
         values = np.where(np.abs(values) < self.dead_zone, 0.0, values) + self.offset
@@ -99,6 +117,7 @@ class Example:
     caption: str
     tensors: Mapping[str, Recipe]
     at: tuple[str, ...]
+    config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_good(self) -> bool:
@@ -106,14 +125,20 @@ class Example:
         return not self.at
 
 
-def good(caption: str, tensors: Mapping[str, Recipe]) -> Example:
-    """A model on which the rule is silent, and why."""
-    return Example(caption, tensors, ())
+def good(caption: str, tensors: Mapping[str, Recipe], *, config: Mapping[str, Any] | None = None) -> Example:
+    """A model on which the rule is silent, and why; ``config`` is what its ``config.json`` holds."""
+    return Example(caption, tensors, (), config or {})
 
 
-def bad(caption: str, tensors: Mapping[str, Recipe], *, at: str | tuple[str, ...]) -> Example:
+def bad(
+    caption: str,
+    tensors: Mapping[str, Recipe],
+    *,
+    at: str | tuple[str, ...],
+    config: Mapping[str, Any] | None = None,
+) -> Example:
     """A model on which the rule speaks, at the tensors named."""
-    return Example(caption, tensors, (at,) if isinstance(at, str) else at)
+    return Example(caption, tensors, (at,) if isinstance(at, str) else at, config or {})
 
 
 def normal(*shape: int, std: float) -> Recipe:
@@ -134,6 +159,11 @@ def constant(value: float, *shape: int) -> Recipe:
 def sparse(out: int, inputs: int, *, connections: int) -> Recipe:
     """Each of ``out`` units joined to the same number of inputs, chosen at random (Martens 2010)."""
     return Recipe("sparse", (out, inputs), connections)
+
+
+def powers(count: int, *, base: float) -> Recipe:
+    """A falling geometric series from one: base^(-i/count)."""
+    return Recipe("powers", (count,), base)
 
 
 def _index(where: str) -> tuple[int | slice, ...]:

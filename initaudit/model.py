@@ -154,6 +154,15 @@ class Model:
     tensors: tuple[Tensor, ...]
     config: Mapping[str, Any] = field(default_factory=dict)
 
+    def __getitem__(self, name: str) -> Tensor:
+        """The tensor of a name.
+
+        Raises:
+            KeyError: there is none.
+
+        """
+        return self._by_name[name]
+
     def kin(self, tensor: Tensor) -> tuple[Tensor, ...]:
         """The tensors of the same place in other blocks, of whatever shape."""
         return tuple(other for other in self._kin[place(tensor)] if other.name != tensor.name)
@@ -219,6 +228,10 @@ class Model:
     def has_norms(self) -> bool:
         """Whether any layer normalises: then the scale of most weights does not reach the layers after it."""
         return any(tensor.part.role == "norm_scale" for tensor in self.tensors)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Tensor]:
+        return {tensor.name: tensor for tensor in self.tensors}
 
     @cached_property
     def _kin(self) -> dict[str, list[Tensor]]:

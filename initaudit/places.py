@@ -19,17 +19,19 @@ class Place:
         """The tensors that do not hold the common value throughout; all of them where there is none."""
         return tuple(t for t in self.tensors if self.common is None or value_of(t) != self.common)
 
-    def fault(self, odd: tuple[Tensor, ...], expected: float, severity: str | None = None) -> Fault:
-        """A fault of those of its tensors that do not hold the expected value; the message says how many others do."""
+    def faults(self, odd: tuple[Tensor, ...], expected: float, severity: str | None = None) -> Iterator[Fault]:
+        """A fault of each of its tensors that does not hold the expected value; the message says how many do."""
         others = len(self.tensors) - len(odd)
         like = f", as in {others:,} others of its place" if others else ""
-        return Fault(
-            tuple(tensor.name for tensor in odd),
-            f"{measured(odd[0])}; expected {expected:.4g}{like}",
-            f"set it to {expected:.4g}",
-            severity,
-            {"mean": odd[0].statistics.mean, "std": odd[0].std, "expected": expected},
-        )
+        for tensor in odd:
+            yield tensor.fault(
+                f"{measured(tensor)}; expected {expected:.4g}{like}",
+                advice=f"set it to {expected:.4g}",
+                severity=severity,
+                mean=tensor.statistics.mean,
+                std=tensor.std,
+                expected=expected,
+            )
 
 
 def places_of(model: Model, role: str, *, usual: float) -> Iterator[Place]:

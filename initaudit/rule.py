@@ -50,6 +50,11 @@ class Rule:
     subjects: tuple[str, ...]
 
     @property
+    def group(self) -> str:
+        """The first digit of its code, with what stands before: ``IA1`` for the rules of symmetry."""
+        return self.code[:3]
+
+    @property
     def summary(self) -> str:
         """The first line of the page."""
         return self.page.partition("\n")[0]

@@ -31,7 +31,8 @@ def constant_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
     ## How is it decided?
 
     Minimum and maximum of a weight are the same finite number other than zero, and the weight has so many elements that
-    chance gives that with a probability below 1e-9; in bfloat16 two values in 700 are equal.
+    chance gives that with a probability below 1e-9; in bfloat16 two values in 700 are equal. For an embedding it is a
+    warning: under an untied head its rows are told apart by the data, if late.
 
     ## When is it right?
 
@@ -43,10 +44,12 @@ def constant_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
     """
     values = tensor.statistics
     by_chance = collision(tensor.dtype, abs(values.minimum)) ** (tensor.count - 1)
-    if tensor.is_weight and values.is_constant and values.minimum != 0 and by_chance < SMALL_P:
+    judged = tensor.is_weight or tensor.part.role == "embedding"
+    if judged and values.is_constant and values.minimum != 0 and by_chance < SMALL_P:
         yield tensor.fault(
             f"all {tensor.count:,} elements are {values.minimum:.6g}; no two units differ",
             advice=redraw_advice(tensor, model),
+            severity=None if tensor.is_weight else Severity.WARNING,
             value=values.minimum,
             count=tensor.count,
         )

@@ -19,6 +19,12 @@ FEWEST = 64
         good("every row drawn", {"fc1.weight": normal(64, 32, std=0.18)}),
         good("sparse: many zeros, but each unit has its ten inputs", {"fc1.weight": sparse(64, 100, connections=10)}),
         bad("the last rows were never filled", {"fc1.weight": normal(64, 32, std=0.18).put("48:", 0)}, at="fc1.weight"),
+        good("one row for the padding token", {"embed.weight": normal(500, 32, std=0.02).put("0", 0)}),
+        bad(
+            "a third of the vocabulary was never filled",
+            {"embed.weight": normal(500, 32, std=0.02).put("333:", 0)},
+            at="embed.weight",
+        ),
         bad("inputs that no unit reads", {"fc1.weight": normal(64, 32, std=0.18).put(":, :4", 0)}, at="fc1.weight"),
         bad(
             "a sparse weight with a dead unit",
@@ -41,21 +47,25 @@ def dead_units(tensor: Tensor, model: Model) -> Iterator[Fault]:
     Rows (filters; columns of an [in, out] weight), then inputs, with no element other than zero are counted, unless
     the whole weight is zero. In a sparse weight some units may be empty by chance: it is reported only where a Poisson
     law gives so many with a probability below 1e-9, or where all other units have one and the same number of inputs.
-    Embeddings are left out: a padding row is zero by design.
+    In an embedding one empty row is a padding token's; more are a warning: such tokens all start as the same one.
 
     ## When is it right?
 
-    Identity and Dirac initialisation leave surplus units empty, which is intended, as is a row for padding.
+    Identity and Dirac initialisation leave surplus units empty, which is intended, as is a row for padding, and the
+    rows behind the vocabulary that make its size a round number.
 
     ## What to do
 
     Fill the whole tensor: draw it again.
     """
-    values = tensor.statistics
-    if not tensor.is_weight or values.zeros in (0, values.count):
+    values, table = tensor.statistics, tensor.part.role == "embedding"
+    if not (tensor.is_weight or table) or values.zeros in (0, values.count):
         return
     rounded = chance_zeros(1, tensor.dtype, tensor.std)
-    pairs = (tensor.units, tensor.inputs, "units"), (tensor.inputs, tensor.units, "inputs")
+    units, inputs = tensor.units, tensor.inputs
+    if table and units is not None and units.dead == 1:
+        return
+    pairs = [(units, inputs, "rows" if table else "units"), *([] if table else [(inputs, units, "inputs")])]
     for units, others, noun in pairs:
         if units is None or not units.dead or units.count < 2:
             continue
@@ -69,6 +79,7 @@ def dead_units(tensor: Tensor, model: Model) -> Iterator[Fault]:
         yield tensor.fault(
             f"{units.dead:,} of {units.count:,} {noun} are zero throughout ({at}){chance}",
             advice=redraw_advice(tensor, model),
+            severity=Severity.WARNING if table else None,
             dead=units.dead,
             units=units.count,
             along=noun,

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 
 from initaudit.examples import bad, good, normal
-from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.rule import Fault, Model, Severity, rule
 from initaudit.scale import (
     Expectation,
     as_model,
     as_siblings,
     chain_fault,
     chain_growth,
-    grouped,
     is_textbook,
     judged_weights,
     odd_ratio,
@@ -80,10 +79,10 @@ def exploding_weight(model: Model) -> Iterator[Fault]:
         if large and growth > BROKEN_CHAIN and len(chain) > 1:
             named |= {tensor.name for tensor in chain}
             yield chain_fault(chain, f"multiply a signal by {growth:,.0f}", Severity.ERROR)
-    yield from grouped(_large(model, named))
+    yield from _large(model, named)
 
 
-def _large(model: Model, named: set[str]) -> Iterator[tuple[Tensor, Fault]]:
+def _large(model: Model, named: set[str]) -> Iterator[Fault]:
     """The weights that are too large by themselves, beside their siblings, or beside the model."""
     for tensor in judged_weights(model):
         if tensor.name in named:
@@ -92,8 +91,8 @@ def _large(model: Model, named: set[str]) -> Iterator[tuple[Tensor, Fault]]:
         odd, stray = odd_ratio(tensor, model), stray_ratio(tensor, model)
         severity = Severity.ERROR if gain > BROKEN_GAIN and not textbook else None
         if odd is not None and odd > 1:
-            yield tensor, scale_fault(tensor, as_siblings(tensor, model, odd), severity)
+            yield scale_fault(tensor, as_siblings(tensor, model, odd), severity)
         elif gain > LARGE_GAIN and not textbook:
-            yield tensor, scale_fault(tensor, Expectation(f"a signal grows {gain:.3g}-fold"), severity)
+            yield scale_fault(tensor, Expectation(f"a signal grows {gain:.3g}-fold"), severity)
         elif stray is not None and stray > 1 and not textbook:
-            yield tensor, scale_fault(tensor, as_model(tensor, stray), severity)
+            yield scale_fault(tensor, as_model(tensor, stray), severity)

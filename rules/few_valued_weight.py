@@ -53,10 +53,11 @@ def few_valued_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
         return
     if collision(tensor.dtype, tensor.std) * MOST_VALUES > 1:  # 1/collision is the number of values a draw is spread on
         return
-    if values.sampled >= FEWEST and values.distinct <= MOST_VALUES and 2 * values.zeros < values.count:
+    sample = values.sample
+    if sample.sampled >= FEWEST and sample.distinct <= MOST_VALUES and 2 * values.zeros < values.count:
         yield tensor.fault(
-            f"{values.distinct} different values among {values.sampled:,} elements; expected nearly as many",
+            f"{sample.distinct} different values among {sample.sampled:,} elements; expected nearly as many",
             advice=redraw_advice(tensor, model),
-            distinct=values.distinct,
-            sampled=values.sampled,
+            distinct=sample.distinct,
+            sampled=sample.sampled,
         )

@@ -45,4 +45,4 @@ def nonzero_norm_shift(model: Model) -> Iterator[Fault]:
     for at in places_of(model, "norm_shift", usual=0.0):
         odd = tuple(t for t in at.tensors if t.statistics.zeros < t.count)
         if odd:
-            yield at.fault(odd, expected=0.0)
+            yield from at.faults(odd, expected=0.0)

@@ -65,4 +65,4 @@ def odd_norm_scale(model: Model) -> Iterator[Fault]:
         if not odd and at.common != 1.0 and (shared[at.common] < 2 or expected > LARGEST):
             odd, expected = at.tensors, 1.0
         if odd:
-            yield at.fault(odd, expected, Severity.ERROR if len(odd) < len(at.tensors) else None)
+            yield from at.faults(odd, expected, Severity.ERROR if len(odd) < len(at.tensors) else None)

@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterator
 
 from initaudit.examples import bad, good, normal, uniform
-from initaudit.rule import Fault, Model, Severity, Tensor, rule
-from initaudit.scale import grouped
+from initaudit.rule import Fault, Severity, Tensor, rule
 from initaudit.significance import HARD_Z
 
 LEAST_OFFSET = 0.1
@@ -28,7 +27,7 @@ FEWEST = 64
         ),
     ],
 )
-def off_centre_weight(model: Model) -> Iterator[Fault]:
+def off_centre_weight(tensor: Tensor) -> Iterator[Fault]:
     """The mean of a weight is far from zero, as if one sign had been lost.
 
     ## Why is this bad?
@@ -39,8 +38,8 @@ def off_centre_weight(model: Model) -> Iterator[Fault]:
 
     ## How is it decided?
 
-    The mean lies more than 0.1 deviations and more than six standard errors from zero, in a weight of at least 64
-    elements that is not constant and of which no more than half are zero.
+    The mean lies more than 0.1 deviations and more than six standard errors from zero, in a weight or embedding of at
+    least 64 elements that is not constant and of which no more than half are zero.
 
     ## When is it right?
 
@@ -50,25 +49,18 @@ def off_centre_weight(model: Model) -> Iterator[Fault]:
 
     Draw from a law that is symmetric about zero.
     """
-    yield from grouped((tensor, _fault(tensor)) for tensor in model.weights if _is_off(tensor))
-
-
-def _is_off(tensor: Tensor) -> bool:
     values = tensor.statistics
+    if not (tensor.is_weight or tensor.part.role == "embedding"):
+        return
     if values.count < FEWEST or tensor.std == 0 or 2 * values.zeros > values.count:
-        return False
+        return
     offset = abs(values.mean) / tensor.std
-    return offset > LEAST_OFFSET and offset * math.sqrt(values.count) > HARD_Z
-
-
-def _fault(tensor: Tensor) -> Fault:
-    values = tensor.statistics
-    sign = "; all are positive" if values.minimum >= 0 else "; all are negative" if values.maximum <= 0 else ""
-    offset = abs(values.mean) / tensor.std
-    return tensor.fault(
-        f"mean {values.mean:.3g} is {offset:.2f} deviations off zero (std {tensor.std:.3g}){sign}",
-        advice="draw it from a law that is symmetric about zero",
-        mean=values.mean,
-        std=tensor.std,
-        std_error=tensor.std / math.sqrt(values.count),
-    )
+    if offset > LEAST_OFFSET and offset * math.sqrt(values.count) > HARD_Z:
+        sign = "; all are positive" if values.minimum >= 0 else "; all are negative" if values.maximum <= 0 else ""
+        yield tensor.fault(
+            f"mean {values.mean:.3g} is {offset:.2f} deviations off zero (std {tensor.std:.3g}){sign}",
+            advice="draw it from a law that is symmetric about zero",
+            mean=values.mean,
+            std=tensor.std,
+            std_error=tensor.std / math.sqrt(values.count),
+        )

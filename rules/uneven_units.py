@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from initaudit.advice import redraw_advice
 from initaudit.examples import bad, good, normal, uniform
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
-from initaudit.scale import FARTHEST, farthest, grouped
+from initaudit.scale import FARTHEST, farthest
 from initaudit.significance import HARD_Z, KURTOSIS_NORMAL, dispersion_z
 from initaudit.zeros import MANY_ZEROS
 
@@ -56,8 +56,9 @@ def uneven_units(model: Model) -> Iterator[Fault]:
 
     Draw the whole weight at once, by one scheme.
     """
-    uneven = (tensor for tensor in model.weights if _excess(tensor) > LEAST_EXCESS and not _is_packed(tensor, model))
-    yield from grouped((tensor, _fault(tensor, model)) for tensor in uneven)
+    for tensor in model.weights:
+        if _excess(tensor) > LEAST_EXCESS and not _is_packed(tensor, model):
+            yield _fault(tensor, model)
 
 
 def _is_packed(tensor: Tensor, model: Model) -> bool:

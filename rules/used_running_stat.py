@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from initaudit.examples import bad, constant, good, normal
 from initaudit.places import measured, value_of
-from initaudit.rule import Fault, Model, Severity, rule
+from initaudit.rule import Fault, Model, Severity, Tensor, rule
 
 _NORM = {"norm.weight": constant(1, 64), "norm.bias": constant(0, 64)}
 
@@ -14,6 +14,11 @@ _NORM = {"norm.weight": constant(1, 64), "norm.bias": constant(0, 64)}
     severity=Severity.INFO,
     examples=[
         good("0 and 1", _NORM | {"norm.running_mean": constant(0, 64), "norm.running_var": constant(1, 64)}),
+        bad(
+            "no variance at all",
+            _NORM | {"norm.running_mean": constant(0, 64), "norm.running_var": constant(0, 64)},
+            at="norm.running_var",
+        ),
         bad(
             "a batch went through",
             _NORM | {"norm.running_mean": normal(64, std=0.02), "norm.running_var": constant(0.9, 64)},
@@ -31,7 +36,8 @@ def used_running_stat(model: Model) -> Iterator[Fault]:
 
     ## How is it decided?
 
-    Running statistics hold one value, 0 for a mean and 1 for a variance; all that do not are reported together.
+    Running statistics hold one value, 0 for a mean and 1 for a variance; all that do not are reported together. A
+    variance of zero or less is a warning: in evaluation its channel is divided by next to nothing.
 
     ## When is it right?
 
@@ -41,8 +47,17 @@ def used_running_stat(model: Model) -> Iterator[Fault]:
 
     Reset them (`reset_running_stats`), or run dry in evaluation mode.
     """
-    running = (tensor for tensor in model.tensors if tensor.part.role == "running_stat")
-    used = [tensor for tensor in running if not tensor.statistics.nonfinite and value_of(tensor) not in (0.0, 1.0)]
+    running = [t for t in model.tensors if t.part.role == "running_stat" and not t.statistics.nonfinite]
+    flat = [tensor for tensor in running if _is_variance(tensor) and tensor.statistics.minimum <= 0]
+    for tensor in flat:
+        yield tensor.fault(
+            f"{measured(tensor)}; a variance is positive, and 1 before any data",
+            advice="set it to 1",
+            severity=Severity.WARNING,
+            min=tensor.statistics.minimum,
+            expected=1.0,
+        )
+    used = [tensor for tensor in running if tensor not in flat and value_of(tensor) != float(_is_variance(tensor))]
     if used:
         yield Fault(
             tuple(tensor.name for tensor in used),
@@ -51,3 +66,7 @@ def used_running_stat(model: Model) -> Iterator[Fault]:
             None,
             {"tensors": len(used)},
         )
+
+
+def _is_variance(tensor: Tensor) -> bool:
+    return "var" in tensor.name.rpartition(".")[2]

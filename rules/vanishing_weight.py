@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 
 from initaudit.examples import bad, good, normal
-from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.rule import Fault, Model, Severity, rule
 from initaudit.scale import (
     Expectation,
     as_model,
     as_siblings,
     chain_fault,
     chain_growth,
-    grouped,
     is_output,
     is_textbook,
     judged_weights,
@@ -107,10 +106,10 @@ def vanishing_weight(model: Model) -> Iterator[Fault]:
             named |= {tensor.name for tensor in chain}
             severity = Severity.ERROR if left < BROKEN_CHAIN else None
             yield chain_fault(chain, f"leave {left:.3g} of a signal", severity)
-    yield from grouped(_weak(model, named))
+    yield from _weak(model, named)
 
 
-def _weak(model: Model, named: set[str]) -> Iterator[tuple[Tensor, Fault]]:
+def _weak(model: Model, named: set[str]) -> Iterator[Fault]:
     """The weights that are too small by themselves, beside their siblings, or beside the model."""
     for tensor in judged_weights(model):
         if tensor.name in named:
@@ -119,8 +118,8 @@ def _weak(model: Model, named: set[str]) -> Iterator[tuple[Tensor, Fault]]:
         odd, stray = odd_ratio(tensor, model), stray_ratio(tensor, model)
         severity = Severity.ERROR if gain < DEAD_GAIN and tensor.std < FIXED_STD and not head else None
         if odd is not None and odd < 1:
-            yield tensor, scale_fault(tensor, as_siblings(tensor, model, odd), severity)
+            yield scale_fault(tensor, as_siblings(tensor, model, odd), severity)
         elif tensor.std < FIXED_STD and gain < (DEAD_GAIN if head or may_end_a_branch(tensor) else WEAK_GAIN):
-            yield tensor, scale_fault(tensor, Expectation("next to nothing passes"), severity)
+            yield scale_fault(tensor, Expectation("next to nothing passes"), severity)
         elif stray is not None and stray < 1 and not head and not is_textbook(tensor):
-            yield tensor, scale_fault(tensor, as_model(tensor, stray), severity)
+            yield scale_fault(tensor, as_model(tensor, stray), severity)

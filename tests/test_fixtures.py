@@ -28,6 +28,6 @@ def test_the_script_writes_the_same_bytes(made: Path, name: Path) -> None:
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.suffix == ".safetensors"], ids=lambda p: p.as_posix())
 def test_a_fixture_is_small_and_loads_with_safetensors(name: Path) -> None:
-    assert (FIXTURES / name).stat().st_size < 100_000
+    assert (FIXTURES / name).stat().st_size < 250_000
     with safe_open(FIXTURES / name, framework="numpy") as file:
         assert all(file.get_tensor(tensor) is not None for tensor in file.keys())  # noqa: SIM118 (it is no mapping)

@@ -25,6 +25,7 @@ ALLOWED = {
     "places": {"model"},
     "zeros": {"model", "significance"},
     "scale": {"advice", "layers", "model", "schemes", "significance"},
+    "architectures": set(),
     "examples": set(),
     "rule": {"errors", "examples", "model"},
     "rules": set(),
@@ -33,7 +34,8 @@ ALLOWED = {
     "recipe": {"model"},
     "findings": {"checkpoint", "errors", "report", "rule"},
     "understanding": {"checkpoint", "errors", "findings", "layers", "model", "schemes", "statistics"},
-    "audit": {"checkpoint", "conventions", "findings", "recipe", "rule", "understanding"},
+    "causes": {"model"},
+    "audit": {"causes", "checkpoint", "conventions", "findings", "model", "recipe", "rule", "understanding"},
     "report": {
         "checkpoint",
         "findings",
@@ -50,7 +52,18 @@ ALLOWED = {
     "__main__": {"cli"},
     "": {"audit", "errors", "findings", "registry", "rule"},
 }
-RULE_VOCABULARY = {"advice", "examples", "model", "places", "rule", "scale", "schemes", "significance", "zeros"}
+RULE_VOCABULARY = {
+    "advice",
+    "architectures",
+    "examples",
+    "model",
+    "places",
+    "rule",
+    "scale",
+    "schemes",
+    "significance",
+    "zeros",
+}
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Every rule by its own examples and by the fixtures: what is right is silent, what is wrong is found at its place."""
 
 import inspect
+import json
 import re
 from pathlib import Path
 
@@ -22,12 +23,13 @@ RULES = tuple(load_rules().values())
 EXAMPLES = [(rule, example) for rule in RULES for example in rule.examples]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GOOD = sorted((ROOT / "fixtures" / "good").rglob("*.safetensors"))
-BAD = sorted((ROOT / "fixtures" / "bad").glob("*.safetensors"))
+BAD = sorted((ROOT / "fixtures" / "bad").iterdir())
 
 
 def audited(example: Example, folder: Path, *rules: Rule) -> Report:
     path = folder / "example.safetensors"
-    save_file({name: recipe.draw(name) for name, recipe in example.tensors.items()}, path)
+    save_file({name: np.ascontiguousarray(recipe.draw(name)) for name, recipe in example.tensors.items()}, path)
+    (folder / "config.json").write_text(json.dumps(dict(example.config)), encoding="utf-8")
     return audit([path], rules)
 
 
@@ -101,9 +103,16 @@ def test_a_rule_is_named_after_its_module_and_has_a_whole_page(rule: Rule) -> No
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
 def test_an_example_reads_as_the_source_that_builds_it(rule: Rule) -> None:
-    from initaudit.examples import constant, normal, sparse, uniform
+    from initaudit.examples import constant, normal, powers, sparse, uniform
 
-    words = {"constant": constant, "normal": normal, "sparse": sparse, "uniform": uniform, "nan": float("nan")}
+    words = {
+        "powers": powers,
+        "constant": constant,
+        "normal": normal,
+        "sparse": sparse,
+        "uniform": uniform,
+        "nan": float("nan"),
+    }
     for example in rule.examples:
         for recipe in example.tensors.values():
             assert repr(eval(repr(recipe), {**words, "inf": float("inf")})) == repr(recipe)

@@ -17,6 +17,9 @@ FEW_VALUES = 16
 MOST_TOGETHER = 64
 """Biases of one place that are looked at together: enough to tell, whatever the number of blocks."""
 
+ROUND_VOCABULARY, MOST_PADDED = 64, 128
+"""Vocabularies are padded to multiples of 64 or 128, so that fewer rows than that are added."""
+
 _SHORTCUT = re.compile(r"shortcut|downsample|identity|skip|residual")
 _LIST_NUMBER = re.compile(r"(^|\.)\d+(?=\.)")
 
@@ -134,6 +137,24 @@ def is_padding(tensor: Tensor, model: Model) -> bool:
     if units.dead_at == (model.config.get("pad_token_id"),) and units.count == model.config.get("vocab_size"):
         return True
     return (tensor.shape, units.dead_at) in model.remember(_empty_rows)
+
+
+def pads_the_vocabulary(tensor: Tensor, model: Model) -> bool:
+    """The empty rows are the last ones: those behind the stated vocabulary, or few and up to a multiple of 64."""
+    units = tensor.units
+    if units is None or not units.dead or units.dead_at[0] != units.count - units.dead:
+        return False
+    if units.count not in model.remember(_vocabularies):
+        return False
+    stated = model.config.get("vocab_size")
+    if isinstance(stated, int):
+        return stated <= units.dead_at[0]
+    return units.count % ROUND_VOCABULARY == 0 and units.dead < MOST_PADDED
+
+
+def _vocabularies(model: Model) -> frozenset[int]:
+    """The numbers of rows that embeddings have."""
+    return frozenset(tensor.shape[0] for tensor in model.tensors if tensor.part.role == "embedding" and tensor.shape)
 
 
 def _empty_rows(model: Model) -> frozenset[tuple[tuple[int, ...], tuple[int, ...]]]:

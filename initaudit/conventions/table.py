@@ -109,6 +109,20 @@ TABLE = (
         "torch.nn.Embedding(padding_idx=...), and heads copied from it",
     ),
     Convention(
+        "rows behind the vocabulary",
+        ("dead-units",),
+        "",
+        when.pads_the_vocabulary,
+        "Shoeybi et al. 2019 (Megatron-LM): --make-vocab-size-divisible-by 128",
+    ),
+    Convention(
+        "state-space mixer keeps PyTorch's default",
+        ("skipped-init",),
+        r"dt_proj|mamba|mixer|ssm",
+        when.always,
+        "Gu & Dao 2023 (Mamba): only embeddings and in-projections are drawn anew",
+    ),
+    Convention(
         "last norm of a residual block starts at zero",
         ("odd-norm-scale",),
         "",
@@ -117,7 +131,7 @@ TABLE = (
     ),
     Convention(
         "weight tied to its embedding, or copied into a target network",
-        ("equal-tensors",),
+        ("equal-tensors", "shared-stream"),
         r"target|teacher|ema\b|_ema|momentum|shadow|original_module|modules_to_save|ref_model|online",
         when.always,
         "Mnih et al. 2015 (target networks); He et al. 2020 (momentum encoders)",

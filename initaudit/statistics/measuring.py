@@ -11,14 +11,12 @@ from initaudit.checkpoint.values import Entry
 from initaudit.statistics.dtypes import Floats, decode, width
 from initaudit.statistics.grid import PIECE_ELEMENTS, Grid, Piece
 from initaudit.statistics.moments import merge, moments_of
+from initaudit.statistics.sample import SAMPLED, sample_of
 from initaudit.statistics.units import UnitSums
 from initaudit.statistics.values import Moments, Statistics
 
 PIECE_BYTES = PIECE_ELEMENTS * 8
 """The longest piece in bytes: one of float64."""
-
-SAMPLED = 4096
-"""Elements among which different values are counted: enough to tell a draw from a list of values."""
 
 SMALL = 1 << 16
 """Tensors of up to this many elements are summed in float64: it costs nothing, and few values show small errors."""
@@ -74,9 +72,9 @@ def _measure(reader: Reader, entry: Entry) -> Statistics:
         negative_infinite=negative_infinite,
         # That the units of a constant are equal needs no second look.
         units={} if constant else units.fold(lambda: _read_words(reader, entry, grid)),
-        distinct=len(np.unique(sample.view(f"<u{width(entry.dtype)}"))),
-        sampled=len(sample) // width(entry.dtype),
+        sample=sample_of(sample, entry.dtype),
         column_spread=units.column_spread,
+        is_symmetric=not constant and units.is_symmetric,
     )
 
 

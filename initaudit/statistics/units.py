@@ -71,6 +71,15 @@ class UnitSums:
         """Deviation over mean of the columns' sums of squares; None where they are not kept."""
         return _spread(self._column_keys[:, 1]) if self._kept else None
 
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether a square matrix equals its transpose: its rows and columns, of one weighting, have equal keys."""
+        grid = self._grid
+        if not self._kept or grid.slices > 1 or grid.rows != grid.columns or not 1 < grid.rows <= PIECE_ELEMENTS:
+            return False
+        tolerance = KEY_TOLERANCE * np.sqrt(np.mean(self._row_keys**2, axis=0))
+        return bool(np.all(np.abs(self._row_keys - self._column_keys) <= tolerance))
+
     def fold(self, reread: Reread) -> dict[int, Units]:
         """What the units along each axis look like; empty for vectors and where units are too many to be kept."""
         if not self._kept:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,23 @@ class Units:
         return self.count - self.dead
 
 
+class Sample(NamedTuple):
+    """What the first few thousand elements of a tensor say by themselves."""
+
+    sampled: int = 0
+    """How many elements were looked at."""
+    distinct: int = 0
+    """How many different values there are among them."""
+    common_value: float = 0.0
+    commonest: int = 0
+    """The value that most of them share, zero apart, and how many do."""
+    signs: bytes = b""
+    """The signs of the first elements, a bit each: those of the random stream, however it was scaled and rounded."""
+
+
+NO_SAMPLE = Sample()
+
+
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """Everything that is kept of a tensor's values.
@@ -89,12 +107,14 @@ class Statistics:
     nan: int = 0
     positive_infinite: int = 0
     negative_infinite: int = 0
-    distinct: int = 0
-    sampled: int = 0
-    """How many different values there are among the first elements, and how many of these were looked at."""
+    sample: Sample = NO_SAMPLE
+    """What the first elements say by themselves."""
     units: Mapping[int, Units] = field(default_factory=dict)
     column_spread: float | None = None
     """The `length_spread` of the columns of the tensor as a matrix of dim 0 by all the others (of a stack: each)."""
+
+    is_symmetric: bool = False
+    """Whether it is a square matrix that equals its own transpose."""
 
     @property
     def nonfinite(self) -> int:
