@@ -152,7 +152,7 @@ def plain_chains(model: Model) -> Iterator[tuple[Tensor, ...]]:
         return
     run: list[Tensor] = []
     for tensor in sorted(judged_weights(model), key=lambda tensor: _natural(tensor.name)):
-        if run and not (_same_sequence(run[-1].name, tensor.name) and _width_out(run[-1]) == _width_in(tensor)):
+        if run and not (_same_sequence(run[-1].name, tensor.name) and _width_out(run[-1]) == width_in(tensor)):
             yield tuple(run)
             run = []
         run.append(tensor)
@@ -258,13 +258,11 @@ def _near_median(scales: Sequence[float]) -> int:
 
 
 def _widths_read(model: Model) -> frozenset[int]:
-    widths = (
-        _width_in(tensor) for tensor in model.weights if tensor.part.kind != "conv" or _width_in(tensor) > COLOURS
-    )
+    widths = (width_in(tensor) for tensor in model.weights if tensor.part.kind != "conv" or width_in(tensor) > COLOURS)
     return frozenset(widths) - {0}
 
 
-def _width_in(tensor: Tensor) -> int:
+def width_in(tensor: Tensor) -> int:
     """The number of features a weight reads; a convolution stores those of one group."""
     axis = input_axis(tensor.part, tensor.shape)
     groups = 1 if tensor.part.layout == "conv_transposed" else tensor.part.groups

@@ -7,7 +7,7 @@ import math
 import re
 
 from initaudit.model import Model, Tensor, place
-from initaudit.scale import is_output
+from initaudit.scale import is_output, width_in
 from initaudit.schemes import UNIFORM, fits
 from initaudit.significance import HARD_Z, SMALL_P, collision, variance_z
 
@@ -144,7 +144,8 @@ def pads_the_vocabulary(tensor: Tensor, model: Model) -> bool:
     units = tensor.units
     if units is None or not units.dead or units.dead_at[0] != units.count - units.dead:
         return False
-    if units.count not in model.remember(_vocabularies):
+    is_table = tensor.part.role == "embedding"
+    if units.count not in model.remember(_vocabularies) or not (is_table or is_output(tensor, model)):
         return False
     stated = model.config.get("vocab_size")
     if isinstance(stated, int):
@@ -164,20 +165,35 @@ def _empty_rows(model: Model) -> frozenset[tuple[tuple[int, ...], tuple[int, ...
 
 
 def closes_its_block(tensor: Tensor, model: Model) -> bool:
-    """A batch norm at zero with none behind it in its block: zero-gamma, where the block has a way around it."""
-    return tensor.statistics.zeros == tensor.count and model.remember(_last_batch_norms).get(tensor.name, False)
+    """A batch norm at zero that ends its block, as those do that end most of the blocks that add their input."""
+    for last in model.remember(_last_batch_norms).values():
+        if tensor.name in last:
+            adding = [model[name] for name, adds in last.items() if adds]
+            zeros = sum(other.statistics.zeros == other.count for other in adding)
+            return tensor.statistics.zeros == tensor.count and 2 * zeros >= len(adding)
+    return False
 
 
-def _last_batch_norms(model: Model) -> dict[str, bool]:
-    """For each scale of a batch norm whether it is the last of its block, in the order of names; shortcuts aside."""
+def _last_batch_norms(model: Model) -> dict[str, dict[str, bool]]:
+    """The scales of the batch norms that end their blocks, by what follows the block's name; shortcuts aside.
+
+    Each with whether its block gives as many features as it reads, so that its input can be added to its output.
+    """
     running = {tensor.part.layer for tensor in model.tensors if tensor.part.role == "running_stat"}
-    blocks: dict[str, list[str]] = {}
+    norms: dict[str, list[str]] = {}
+    widths: dict[str, int] = {}
     for tensor in model.tensors:
+        numbered = list(_LIST_NUMBER.finditer(tensor.part.layer))
+        block = tensor.part.layer[: numbered[-1].end()] if numbered else ""
+        if tensor.is_weight:
+            widths.setdefault(block, width_in(tensor))  # the first by name reads the block's input
         if tensor.part.role == "norm_scale" and tensor.part.layer in running and not _SHORTCUT.search(tensor.name):
-            numbered = list(_LIST_NUMBER.finditer(tensor.part.layer))
-            block = tensor.part.layer[: numbered[-1].end()] if numbered else ""
-            blocks.setdefault(block, []).append(tensor.name)
-    return {name: name == max(names) for names in blocks.values() for name in names}
+            norms.setdefault(block, []).append(tensor.name)
+    last: dict[str, dict[str, bool]] = {}
+    for block, names in norms.items():
+        name = max(names)
+        last.setdefault(name[len(block) :], {})[name] = model[name].count == widths.get(block)
+    return last
 
 
 def is_zero_or_one(tensor: Tensor, model: Model) -> bool:
