@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from initaudit.advice import scales_text
+from initaudit.advice import lecun, scales_text
 from initaudit.layers.axes import input_axis
 from initaudit.layers.names import DIRECTION, LENGTH
-from initaudit.model import Fault, Model, Tensor
+from initaudit.model import Fault, Model, Tensor, place
 from initaudit.schemes import scales_by_fan
+from initaudit.signatures import likely_cause
 from initaudit.significance import HARD_Z, log_std_error
 
 LEAST_COUNT = 64
@@ -29,6 +30,9 @@ ODD_FACTOR = 1.5
 AGREED, ODD_AMONG_AGREED = 1.05, 1.1
 """Where the siblings agree to a twentieth, beyond their errors, a tenth is odd. Of 35,000 weights of fresh released
 models none is off by more than a twentieth there; what differs more by design goes with the depth, and spreads."""
+
+LEAST_SCALED = 4
+"""So many linear layers of a list of blocks, not square, must follow a scheme for it to be theirs."""
 
 LEAST_FEATURES = 16
 """Fewer channels than this are not flattened into a classifier; nearly every width is a multiple of 2 or 4."""
@@ -57,6 +61,10 @@ EXACT, EXACT_SHARE = 1.1, 0.8
 STRAY_FACTOR = 1.75
 """How far a weight may be off a scheme that the rest follows exactly; by less than this schemes differ among each other
 (√2 for ReLU, √3 for a bound taken for a deviation), and those that `is_textbook` knows are spared at any distance."""
+
+LECUN, WRONG_FAN = 1.03, 1.3
+"""Linear layers of a block whose gains are 1 to 3 % are scaled by 1/√fan_in, so one that is 1.3 times above took
+another fan. In 766 fresh released models no linear layer of such blocks is; some are below, as T5's queries."""
 
 LOOSE_FACTOR = 5.0
 """How far it may be off a recipe that only half of the weights share: schemes in use differ by 3.5 on one fan."""
@@ -128,6 +136,33 @@ def stray_ratio(tensor: Tensor, model: Model) -> float | None:
     return ratio if abs(math.log(ratio)) > math.log(STRAY_FACTOR if strict else LOOSE_FACTOR) else None
 
 
+def wrong_fan_ratio(tensor: Tensor, model: Model) -> float | None:
+    """How far a linear layer's gain is above those of its blocks, if most of these scale by 1/√fan_in; else None."""
+    if tensor.part.kind != "linear" or not tensor.gain or not model.repeats(tensor):
+        return None
+    beside = model.remember(_linear_layers)[_blocks_of(tensor)]
+    scaled = [other for other in beside if other.gain and abs(math.log(other.gain)) < math.log(LECUN)]
+    # Of square matrices Xavier's scale is the same.
+    told = sum(other.part.fan_in != other.part.fan_out for other in scaled)
+    error = log_std_error(tensor.count, tensor.statistics.moments.kurtosis)
+    above = math.log(tensor.gain) > max(math.log(WRONG_FAN), HARD_Z * error)
+    return tensor.gain if above and 2 * len(scaled) > len(beside) and told >= LEAST_SCALED else None
+
+
+def _linear_layers(model: Model) -> dict[str, list[Tensor]]:
+    """The weights of the linear layers in each list of blocks."""
+    blocks: dict[str, list[Tensor]] = {}
+    for tensor in judged_weights(model):
+        if tensor.part.kind == "linear" and model.repeats(tensor):
+            blocks.setdefault(_blocks_of(tensor), []).append(tensor)
+    return blocks
+
+
+def _blocks_of(tensor: Tensor) -> str:
+    """The list of blocks that a tensor stands in: what its place has before the number of the block."""
+    return place(tensor).partition("#")[0]
+
+
 def farthest(tensor: Tensor) -> tuple[float, float]:
     """The value that lies farthest from the mean, and how many deviations it does; 0 of a constant."""
     values = tensor.statistics
@@ -185,19 +220,26 @@ def as_model(tensor: Tensor, ratio: float) -> Expectation:
     return Expectation(_off(ratio, "most weights of this model"), tensor.std / ratio, "by the scheme of the model")
 
 
+def as_its_blocks(tensor: Tensor, ratio: float) -> Expectation:
+    """The expectation that a linear layer is scaled by its fan-in, as those around it are."""
+    std = lecun(tensor.part.fan_in or 1)
+    return Expectation(_off(ratio, "the linear layers of its blocks"), std, "1/sqrt(fan_in), as these have")
+
+
 def _off(ratio: float, what: str) -> str:
     return f"{max(ratio, 1 / ratio):.1f} times {'above' if ratio > 1 else 'below'} {what}"
 
 
-def scale_fault(tensor: Tensor, expected: Expectation, severity: str | None = None) -> Fault:
-    """A fault of one weight's scale: what was measured, why that is wrong, and what it was held to."""
+def scale_fault(tensor: Tensor, model: Model, expected: Expectation, severity: str | None = None) -> Fault:
+    """A fault of one weight's scale: what was measured, why it is wrong, what it was held to, and the likely cause."""
     fan_in = tensor.part.fan_in or 1
     error = log_std_error(tensor.count, tensor.statistics.moments.kurtosis)
     unscaled = " (an unscaled randn)" if abs(math.log(tensor.std)) < HARD_Z * error else ""
     wanted = scales_text(tensor) if expected.std is None else f"std {expected.std:.3g}, {expected.source}"
+    likely = "" if unscaled else likely_cause(tensor, expected.std or lecun(fan_in), model)
     return tensor.fault(
-        f"std {tensor.std:.3g}{unscaled} with fan_in {fan_in:,} is a gain of {tensor.gain:.3g}, {expected.reason};"
-        f" expected {wanted}",
+        f"std {tensor.std:.3g} (± {tensor.std * error:.1g}){unscaled} with fan_in {fan_in:,} is a gain of"
+        f" {tensor.gain:.3g}, {expected.reason}; expected {wanted}" + (f"; it is as if {likely}" if likely else ""),
         advice="scale the draw by its fan-in" if expected.std is None else f"draw it with std {expected.std:.3g}",
         severity=severity,
         std=tensor.std,

@@ -6,6 +6,7 @@ from initaudit.examples import bad, good, normal
 from initaudit.rule import Fault, Model, Severity, rule
 from initaudit.scale import (
     Expectation,
+    as_its_blocks,
     as_model,
     as_siblings,
     chain_fault,
@@ -16,6 +17,7 @@ from initaudit.scale import (
     plain_chains,
     scale_fault,
     stray_ratio,
+    wrong_fan_ratio,
 )
 
 LARGE_GAIN = 3.5
@@ -88,11 +90,13 @@ def _large(model: Model, named: set[str]) -> Iterator[Fault]:
         if tensor.name in named:
             continue
         gain, textbook = tensor.gain or 0.0, is_textbook(tensor)
-        odd, stray = odd_ratio(tensor, model), stray_ratio(tensor, model)
+        odd, stray, fan = odd_ratio(tensor, model), stray_ratio(tensor, model), wrong_fan_ratio(tensor, model)
         severity = Severity.ERROR if gain > BROKEN_GAIN and not textbook else None
         if odd is not None and odd > 1:
-            yield scale_fault(tensor, as_siblings(tensor, model, odd), severity)
+            yield scale_fault(tensor, model, as_siblings(tensor, model, odd), severity)
         elif gain > LARGE_GAIN and not textbook:
-            yield scale_fault(tensor, Expectation(f"a signal grows {gain:.3g}-fold"), severity)
+            yield scale_fault(tensor, model, Expectation(f"a signal grows {gain:.3g}-fold"), severity)
         elif stray is not None and stray > 1 and not textbook:
-            yield scale_fault(tensor, as_model(tensor, stray), severity)
+            yield scale_fault(tensor, model, as_model(tensor, stray), severity)
+        elif fan is not None:
+            yield scale_fault(tensor, model, as_its_blocks(tensor, fan), severity)

@@ -9,10 +9,13 @@ from initaudit.scale import HUGE
 HUGE_ANYWHERE = 1e5
 """The same for parameters that have a unit, as the band edges in hertz of a learned filter bank do."""
 
+HUGE_UNKNOWN, MASK_VALUES = 1e10, 16
+"""The same for a tensor that could not be understood. A mask may hold the most negative number, but few others."""
+
 DENORMAL = 1.2e-38
 """The least normal number of float32 and bfloat16."""
 
-FREE = ("buffer", "running_stat", "unknown")
+FREE = ("buffer", "running_stat")
 """Roles that may hold anything: positions, counts, masks."""
 
 
@@ -43,8 +46,9 @@ def garbage_value(tensor: Tensor) -> Iterator[Fault]:
 
     ## How is it decided?
 
-    The largest magnitude is above 5,000 (100,000 in what is neither weight, bias, norm nor table), or it is not zero
-    and below 1.2e-38, the least normal number of float32. Buffers and running statistics are left out.
+    The largest magnitude is above 5,000 (100,000 in what is neither weight, bias, norm nor table, 1e10 in what could
+    not be understood), or it is not zero and below 1.2e-38, the least normal number of float32. Buffers and running
+    statistics are left out.
 
     ## When is it right?
 
@@ -57,7 +61,9 @@ def garbage_value(tensor: Tensor) -> Iterator[Fault]:
     values = tensor.statistics
     if tensor.part.role in FREE or values.moments.count == 0:
         return
-    huge = HUGE if tensor.part.role != "other_param" else HUGE_ANYWHERE
+    huge = {"other_param": HUGE_ANYWHERE, "unknown": HUGE_UNKNOWN}.get(tensor.part.role, HUGE)
+    if tensor.part.role == "unknown" and values.sample.distinct <= MASK_VALUES:
+        return
     is_huge = values.largest > huge
     if is_huge or 0 < values.largest < DENORMAL:
         kind = "no initialisation gives so large a value" if is_huge else "all values are denormal or zero"

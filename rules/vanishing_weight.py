@@ -118,8 +118,8 @@ def _weak(model: Model, named: set[str]) -> Iterator[Fault]:
         odd, stray = odd_ratio(tensor, model), stray_ratio(tensor, model)
         severity = Severity.ERROR if gain < DEAD_GAIN and tensor.std < FIXED_STD and not head else None
         if odd is not None and odd < 1:
-            yield scale_fault(tensor, as_siblings(tensor, model, odd), severity)
+            yield scale_fault(tensor, model, as_siblings(tensor, model, odd), severity)
         elif tensor.std < FIXED_STD and gain < (DEAD_GAIN if head or may_end_a_branch(tensor) else WEAK_GAIN):
-            yield scale_fault(tensor, Expectation("next to nothing passes"), severity)
+            yield scale_fault(tensor, model, Expectation("next to nothing passes"), severity)
         elif stray is not None and stray < 1 and not head and not is_textbook(tensor):
-            yield scale_fault(tensor, as_model(tensor, stray), severity)
+            yield scale_fault(tensor, model, as_model(tensor, stray), severity)

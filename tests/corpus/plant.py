@@ -261,7 +261,8 @@ def outcomes(model: Model, draw: random.Random, each: int) -> Iterator[Outcome]:
             for tensor in draw.sample(candidates, min(each, len(candidates))):
                 name = tensor["name"]
                 value = planted(model.values[name], plant, units_last=tensor["layout"] == "in_out")
-                yield _outcome(fault, name, {name: value}, model, before)
+                if not np.array_equal(value, model.values[name]):
+                    yield _outcome(fault, name, {name: value}, model, before)
     pairs = model.places["sibling"]
     for tensor in draw.sample(pairs, min(each, len(pairs))):
         twin = next(t["name"] for t in pairs if _masked(t) == _masked(tensor) and t["name"] != tensor["name"])
