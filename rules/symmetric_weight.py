@@ -6,6 +6,10 @@ from initaudit.advice import redraw_advice
 from initaudit.examples import bad, good, normal
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
 
+FEWEST = 8
+"""Rows of a matrix for its symmetry to be no accident: an orthogonal 2 by 2 is symmetric half of the time; 28 pairs of
+values are equal by chance with a probability of 1e-77 in bfloat16."""
+
 
 @rule(
     code="IA108",
@@ -26,8 +30,8 @@ def symmetric_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
 
     ## How is it decided?
 
-    Each row's product with a fixed random vector equals the column's of the same number, to the rounding of float32.
-    An identity, and a weight with one value, are none.
+    Each row's product with a fixed random vector equals the column's of the same number, to the rounding of float32,
+    in a matrix of at least 8 rows. An identity, and a weight with one value, are none.
 
     ## When is it right?
 
@@ -37,7 +41,7 @@ def symmetric_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
 
     Draw all of its values, each on its own.
     """
-    if tensor.is_weight and tensor.statistics.is_symmetric and tensor.pattern is None:
+    if tensor.is_weight and tensor.width >= FEWEST and tensor.statistics.is_symmetric and tensor.pattern is None:
         yield tensor.fault(
             f"it equals its own transpose: {tensor.width:,} rows repeat its columns; expected independent values",
             advice=redraw_advice(tensor, model),
