@@ -30,12 +30,36 @@ def alike(tensor: Tensor, model: Model) -> bool:
 
 
 def closes_a_branch(tensor: Tensor, model: Model) -> bool:
-    """Several blocks are alike in it, and it is the only zero matrix on its path.
+    """Several blocks are alike in it, and it is the only zero factor on its path.
 
-    One zero factor leaves a branch trainable, and starts it as the identity; two on one path get no gradient, ever.
+    One zero factor leaves a branch trainable, and starts it as the identity; two on one path get no gradient, ever: two
+    matrices, or a matrix and the gate behind it (a layer scale, a ReZero scalar).
     """
     path, at = model.path(tensor), place(tensor)
-    return model.repeats_zero(tensor) and path.others(at) > 0 and path.zero_others(at) == 0
+    alone = path.others(at) > 0 and path.zero_others(at) == 0
+    return alone and model.repeats_zero(tensor) and not _is_behind_a_zero_gate(tensor, model)
+
+
+def _is_behind_a_zero_gate(tensor: Tensor, model: Model) -> bool:
+    """Whether all gates of its block are zero; which of them follows which branch does not stand in the file."""
+    gates = model.remember(_gates_of_blocks).get(_block_of(tensor), [])
+    return bool(gates) and all(gate.statistics.zeros == gate.count for gate in gates)
+
+
+def _gates_of_blocks(model: Model) -> dict[str, list[Tensor]]:
+    """The vectors and scalars in each block that are neither bias nor norm: what they multiply ends a branch."""
+    gates: dict[str, list[Tensor]] = {}
+    for tensor in model.tensors:
+        is_vector = tensor.count == max(tensor.shape, default=1)
+        if tensor.part.role == "other_param" and tensor.part.kind == "other" and is_vector:
+            gates.setdefault(_block_of(tensor), []).append(tensor)
+    return gates
+
+
+def _block_of(tensor: Tensor) -> str:
+    """The name of the innermost numbered block around a tensor, "" where there is none."""
+    numbered = list(_LIST_NUMBER.finditer(tensor.part.layer))
+    return tensor.part.layer[: numbered[-1].end()] if numbered else ""
 
 
 def is_driven_by_its_bias(tensor: Tensor, model: Model) -> bool:
@@ -183,11 +207,11 @@ def _last_batch_norms(model: Model) -> dict[str, dict[str, bool]]:
     norms: dict[str, list[str]] = {}
     widths: dict[str, int] = {}
     for tensor in model.tensors:
-        numbered = list(_LIST_NUMBER.finditer(tensor.part.layer))
-        block = tensor.part.layer[: numbered[-1].end()] if numbered else ""
+        block = _block_of(tensor)
         if tensor.is_weight:
             widths.setdefault(block, width_in(tensor))  # the first by name reads the block's input
-        if tensor.part.role == "norm_scale" and tensor.part.layer in running and not _SHORTCUT.search(tensor.name):
+        is_scale = tensor.part.role == "norm_scale" and tensor.part.layer in running
+        if block and is_scale and not _SHORTCUT.search(tensor.name):
             norms.setdefault(block, []).append(tensor.name)
     last: dict[str, dict[str, bool]] = {}
     for block, names in norms.items():

@@ -132,6 +132,7 @@ MODULES = (
     Line("norm", "layer, batch and group norm for short", ("ln", "bn", "gn", "layrnorm")),
     Line("activation", "activations with a slope", ("prelu", "act", "activation", "relu", "snake")),
     Line("bilinear", "bilinear layers", ("bilinear",)),
+    Line("gate", "layer scales", ("^ls$", "layer scale$", "layerscale$")),
 )
 """What a layer is, by the module's own name."""
 

@@ -85,7 +85,7 @@ class Judge:
         named = layer.meaning == "norm"
         if scale is None:
             return Verdict("norm_scale", "module name") if named and len(shape) == 1 else None
-        if not scale.is_floating or layer.meaning in ("activation", "adapter"):
+        if not scale.is_floating or layer.meaning in ("activation", "adapter", "gate"):
             return None
         if shape in layer.shapes.get("bias", ()) or shape in layer.shapes.get("shift", ()):
             return Verdict("norm_scale", "module name") if named else self._shifted_norm(scale, layer)
