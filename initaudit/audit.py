@@ -57,9 +57,14 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
 
 
 def _without_intended(rule: Rule, fault: Fault, model: Model) -> tuple[Fault, list[tuple[str, str]]]:
-    """A fault less the tensors that a convention explains, and these with its name."""
+    """A fault less the tensors that a convention explains, and these with its name.
+
+    Where it explains all copies but one, that one is the original.
+    """
     excused = {name: excuse(rule.name, model[name], model) for name in fault.tensors}
     kept = tuple(name for name, convention in excused.items() if convention is None)
+    if len(kept) == 1 < len(fault.tensors):
+        kept = ()
     return replace(fault, tensors=kept), [(name, why) for name, why in excused.items() if why is not None]
 
 

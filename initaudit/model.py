@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar, cast
@@ -172,19 +172,20 @@ class Model:
         return self._peers[place(tensor), tensor.shape]
 
     def is_alike(self, tensor: Tensor) -> bool:
-        """Whether all tensors of the same place in other blocks, of whatever width, hold the same one value."""
-        return self._one_values[place(tensor)] is not None
+        """Whether a tensor holds the one value that most of its place in other blocks hold, of whatever width."""
+        values = tensor.statistics
+        return values.is_constant and values.minimum == self._one_values[place(tensor)]
 
     def repeats(self, tensor: Tensor) -> bool:
         """Whether there are tensors of the same place in other blocks."""
         return len(self._kin[place(tensor)]) > 1
 
     def has_one_sign(self, tensor: Tensor) -> bool:
-        """Whether all values of all tensors of the same place are positive, or all negative."""
-        return self._signs[place(tensor)] != 0
+        """Whether all values of a tensor have the one sign that those of most of its place have."""
+        return _sign(tensor) != 0 and _sign(tensor) == self._signs[place(tensor)]
 
     def repeats_zero(self, tensor: Tensor) -> bool:
-        """Whether a zero tensor is one of several: all of its place, or all whose names end alike, are zero."""
+        """Whether a zero tensor is one of several: most of its place, or all whose names end alike, are zero."""
         if len(self._kin[place(tensor)]) > 1:
             return self._one_values[place(tensor)] == 0
         return _ending(tensor) in self._zero_endings
@@ -251,14 +252,9 @@ class Model:
         return self._grouped(_stem)
 
     @cached_property
-    def _signs(self) -> dict[str, int]:
-        """1 or -1 where all values of all tensors of a place have that sign, else 0."""
-        signs = {}
-        for at, tensors in self._kin.items():
-            low = min(tensor.statistics.minimum for tensor in tensors)
-            high = max(tensor.statistics.maximum for tensor in tensors)
-            signs[at] = 1 if low > 0 else -1 if high < 0 else 0
-        return signs
+    def _signs(self) -> dict[str, int | None]:
+        """1 or -1 where all values of most tensors of a place have that sign, 0 where they have both."""
+        return {at: _most(map(_sign, tensors)) for at, tensors in self._kin.items()}
 
     @cached_property
     def _modules(self) -> dict[str, Matrices]:
@@ -287,13 +283,8 @@ class Model:
 
     @cached_property
     def _one_values(self) -> dict[str, float | None]:
-        """The one value that all tensors of a place hold, None where they hold several."""
-        values: dict[str, float | None] = {}
-        for at, tensors in self._kin.items():
-            first = tensors[0].statistics
-            same = all(t.statistics.is_constant and t.statistics.minimum == first.minimum for t in tensors)
-            values[at] = first.minimum if same else None
-        return values
+        """The one value that most tensors of a place hold, None where they hold several."""
+        return {at: _most(map(_one_value, tensors)) for at, tensors in self._kin.items()}
 
     @cached_property
     def _zero_endings(self) -> frozenset[str]:
@@ -309,6 +300,22 @@ class Model:
         for tensor in self.tensors:
             groups.setdefault(key(tensor), []).append(tensor)
         return groups
+
+
+def _sign(tensor: Tensor) -> int:
+    """1 or -1 where all values are positive or negative, else 0."""
+    return 1 if tensor.statistics.minimum > 0 else -1 if tensor.statistics.maximum < 0 else 0
+
+
+def _one_value(tensor: Tensor) -> float | None:
+    return tensor.statistics.minimum if tensor.statistics.is_constant else None
+
+
+def _most(values: Iterable[T]) -> T | None:
+    """What more than half of some values are, None where there is none such."""
+    counts = Counter(values)
+    value, count = counts.most_common(1)[0]
+    return value if 2 * count > counts.total() else None
 
 
 def place(tensor: Tensor) -> str:

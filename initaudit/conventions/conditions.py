@@ -25,7 +25,7 @@ _LIST_NUMBER = re.compile(r"(^|\.)\d+(?=\.)")
 
 
 def alike(tensor: Tensor, model: Model) -> bool:
-    """Every tensor of the same place in other blocks, of whatever width, holds the same one value."""
+    """It holds the one value that most of its place in other blocks hold, of whatever width."""
     return model.is_alike(tensor)
 
 
@@ -231,7 +231,7 @@ def is_zero_or_one(tensor: Tensor, model: Model) -> bool:
 
 
 def has_one_sign(tensor: Tensor, model: Model) -> bool:
-    """All values pull the same way, in every block."""
+    """All values pull the same way, as in most blocks."""
     return model.has_one_sign(tensor)
 
 

@@ -11,7 +11,7 @@ from .grouping import Layer, Member, group
 from .kinds import kind_of
 from .layouts import Arrangement
 from .neighbours import Surroundings, Widths
-from .roles import Judge, Verdict
+from .roles import Judge, Verdict, agree
 from .values import Kind, Part
 
 __all__ = ["understand"]
@@ -26,7 +26,7 @@ def understand(
     branches = frozenset(layer.path[:depth] for layer in layers for depth in range(len(layer.path)))
     averaged = frozenset(layer.owner for layer in layers if layer.has("average"))
     judge = Judge(statistics, widths, frozenset(_vocabularies(config)), branches, averaged)
-    verdicts = [judge.judge(layer) for layer in layers]
+    verdicts = agree(layers, [judge.judge(layer) for layer in layers])
     weights = [
         (layer, member)
         for layer, roles in zip(layers, verdicts, strict=True)
