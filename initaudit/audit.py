@@ -1,7 +1,7 @@
 """From understood checkpoints to findings: hold them to rules, and set aside what is intended."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from initaudit.conventions import excuse
 from initaudit.findings import Audited, Failure, Finding, Intended, NotJudged, Report
 from initaudit.model import Fault, Model
 from initaudit.recipe import describe
-from initaudit.rule import Rule
+from initaudit.remedies import choose
+from initaudit.rule import Rule, Severity
 from initaudit.understanding import Progress, Understood, crashed, understood, why_left_out
 
 PROVENANCE, OF_FRESH = "IA6", ("IA2", "IA3", "IA4")
@@ -49,11 +50,22 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
         checkpoint=checkpoint,
         recipe=describe(model, Counter(row.convention for row in intended)),
         judged=len(model.tensors),
-        findings=tuple(sorted(findings, key=Finding.order)),
+        findings=tuple(sorted(_with_repairs(findings, model), key=Finding.order)),
         intended=tuple(sorted(intended, key=lambda row: (row.rule, row.tensor))),
         not_judged=tuple(sorted(not_judged, key=lambda row: row.tensor)),
         failures=tuple(failures),
     )
+
+
+def _with_repairs(findings: Sequence[Finding], model: Model) -> Iterator[Finding]:
+    """The findings, each with what its tensor should be filled with, as far as the healthy ones tell."""
+    doubtful = [finding for finding in findings if finding.severity is not Severity.INFO]
+    faulty = frozenset(name for finding in doubtful for name in finding.faulty)
+    for finding in findings:
+        if finding in doubtful and finding.faulty and not finding.rule.startswith(PROVENANCE):
+            yield replace(finding, repair=choose(model[finding.faulty[0]], model, faulty, finding.evidence))
+        else:
+            yield finding
 
 
 def _without_intended(rule: Rule, fault: Fault, model: Model) -> tuple[Fault, list[tuple[str, str]]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from initaudit.checkpoint.values import Checkpoint
 from initaudit.errors import InitauditError
+from initaudit.remedies import Remedy
 from initaudit.rule import Fault, Rule, Severity
 
 
@@ -22,14 +23,22 @@ class Finding:
     message: str
     advice: str
     evidence: Mapping[str, Any]
+    original: str | None = None
+    """Of tensors that are copies of each other, the one that may stay as it is."""
+    repair: Remedy | None = None
+    """What `tensor` should be filled with, None where nothing says so."""
 
     @classmethod
     def of(cls, rule: Rule, checkpoint: str, fault: Fault) -> "Finding":
         """A rule's fault in a checkpoint."""
         severity = Severity(fault.severity) if fault.severity else rule.severity
-        return cls(
-            rule.code, rule.name, severity, checkpoint, fault.tensors, fault.message, fault.advice, fault.evidence
-        )
+        told = fault.message, fault.advice, fault.evidence
+        return cls(rule.code, rule.name, severity, checkpoint, fault.tensors, *told, fault.original)
+
+    @property
+    def faulty(self) -> tuple[str, ...]:
+        """Its tensors less the one that the others are copies of."""
+        return tuple(name for name in self.tensors if name != self.original)
 
     @property
     def tensor(self) -> str:

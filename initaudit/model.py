@@ -33,6 +33,8 @@ class Fault:
     advice: str
     severity: str | None
     evidence: Mapping[str, Any]
+    original: str | None = None
+    """Of tensors that are copies of each other, the one that may stay as it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,4 +67,5 @@ def equal_tensors(model: Model) -> Iterator[Fault]:
                 "draw each on its own; look for a copied layer or a seed that is set twice",
                 Severity.ERROR if parallel else None,
                 {"copies": len(tensors), "count": tensors[0].count},
+                original=tensors[0].name,
             )

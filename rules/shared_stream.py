@@ -71,6 +71,7 @@ def shared_stream(model: Model) -> Iterator[Fault]:
                 "draw each from a stream of its own; look for a seed that is set before each layer",
                 None,
                 {"tensors": len(tensors), "signs": 8 * min(len(t.statistics.sample.signs) for t in tensors)},
+                original=tensors[0].name,
             )
 
 

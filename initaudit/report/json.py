@@ -6,6 +6,7 @@ from typing import Any
 
 from initaudit import __version__
 from initaudit.findings import Audited, Finding, Report
+from initaudit.remedies import Remedy
 
 SCHEMA = "initaudit/report/1"
 DIGITS = 7
@@ -73,5 +74,11 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "message": finding.message,
         "advice": finding.advice,
         "evidence": dict(finding.evidence),
-        "repair": None,
+        "repair": _repair(finding.repair),
     }
+
+
+def _repair(remedy: Remedy | None) -> dict[str, Any] | None:
+    if remedy is None:
+        return None
+    return {"scheme": remedy.scheme, "parameters": dict(remedy.parameters), "reason": remedy.reason}

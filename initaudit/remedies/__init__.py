@@ -1,0 +1,7 @@
+"""What a faulty tensor should be drawn from instead: the scheme of its siblings, of its model, or of its kind."""
+
+from initaudit.remedies.asked import AskedError, Wish, wish_of
+from initaudit.remedies.choice import choose
+from initaudit.remedies.values import Law, Remedy
+
+__all__ = ["AskedError", "Law", "Remedy", "Wish", "choose", "wish_of"]

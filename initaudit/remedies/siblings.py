@@ -1,0 +1,138 @@
+"""The scheme that a tensor's siblings show, or most of its model, at the deviation it has for the tensor's own fans."""
+
+import re
+import statistics
+from collections import Counter
+from collections.abc import Collection, Hashable, Sequence
+
+from initaudit.model import Model, Tensor
+from initaudit.remedies.values import Law, Remedy, constant
+from initaudit.scale import is_output
+from initaudit.schemes import FAMILIES, NORMAL, UNIFORM, Depth, Family, Scheme, candidates, family_of
+
+FIXED = ("normal", "uniform", "trunc_normal")
+TELLING = ("mode", "gain", "nonlinearity", "base_std", "width", "layers")
+"""The parameters that tell schemes of one name apart."""
+
+BY_DEPTH = ("residual_scaled", "layer_scaled")
+"""Schemes of residual outputs, which only siblings can vouch for."""
+
+_BLOCK = re.compile(r"(?:^|\.)(\d{1,5})\.")
+
+
+def as_siblings(tensor: Tensor, model: Model, faulty: Collection[str]) -> Remedy | None:
+    """What most healthy tensors of the same place hold, drawn anew; None where there are none, or they disagree."""
+    kin = [other for other in model.kin(tensor) if other.name not in faulty and not other.statistics.nonfinite]
+    agreeing = _majority(kin)
+    if not agreeing:
+        return None
+    reason = f"as {len(agreeing):,} of {len(kin):,} siblings"
+    first = agreeing[0]
+    if first.statistics.is_constant:
+        return constant(first.statistics.minimum, reason)
+    return _drawn_as(tensor, agreeing, model, reason)
+
+
+def as_the_model(tensor: Tensor, model: Model, faulty: Collection[str]) -> Remedy | None:
+    """What more than half of the model's healthy weights are drawn from; None where nothing is."""
+    healthy = [
+        other
+        for other in model.weights
+        if other.name not in faulty and other.std > 0 and other.part.role == tensor.part.role
+        if not is_output(other, model) and other.scheme is not None and other.scheme.name not in BY_DEPTH
+    ]
+    named = [other for other in healthy if other.scheme is not None and other.scheme.is_named]
+    agreeing = _majority(named)
+    if 2 * len(agreeing) <= len(healthy):
+        return None
+    return _drawn_as(tensor, agreeing, model, f"as {len(agreeing):,} of {len(healthy):,} weights of this model")
+
+
+def _majority(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Those of some tensors that show the scheme which more than half of them show."""
+    votes = Counter(_key(tensor) for tensor in tensors)
+    if not votes:
+        return []
+    key, count = votes.most_common(1)[0]
+    return [tensor for tensor in tensors if _key(tensor) == key] if 2 * count > len(tensors) else []
+
+
+def _key(tensor: Tensor) -> Hashable:
+    """A scheme with what tells it from others of its name; a constant by its value."""
+    scheme = tensor.scheme
+    if tensor.statistics.is_constant:
+        return tensor.statistics.minimum
+    if scheme is None:
+        return None
+    telling = tuple(scheme.parameters.get(name) for name in TELLING)
+    fixed = scheme.name in FIXED and scheme.is_named
+    return scheme.name, scheme.is_named, telling, f"{scheme.parameters.get('std', 0.0):.4g}" if fixed else ""
+
+
+def _drawn_as(tensor: Tensor, others: Sequence[Tensor], model: Model, reason: str) -> Remedy | None:
+    """The scheme that some tensors share, for another tensor's fans and depth."""
+    scheme = others[0].scheme
+    family = _family(others)
+    if scheme is None:
+        return None
+    if scheme.name == "orthogonal":
+        return Remedy("orthogonal", "orthogonal", {"gain": statistics.median(_gains(others))}, reason)
+    if scheme.name == "sparse" and tensor.part.fan_in:
+        connections = min(int(scheme.parameters["connections"]), tensor.part.fan_in)
+        return Remedy("sparse", "sparse", {"connections": connections, "std": scheme.parameters["std"]}, reason)
+    if scheme.name == "blocks":
+        blocks = [other.scheme.parameters["stds"] for other in others if other.scheme is not None]
+        return Remedy(
+            "blocks", "blocks", {"stds": [statistics.median(stds) for stds in zip(*blocks, strict=False)]}, reason
+        )
+    if scheme.name == "uniform" and "low" in scheme.parameters:
+        return None  # drawn to one side of zero: what for, nobody can say
+    std = _deviation(tensor, scheme, family, others, model)
+    if std is None:
+        return None
+    kept = {name: scheme.parameters[name] for name in ("mode", "nonlinearity", "base_std") if name in scheme.parameters}
+    cut = {"cut": float(round(family.edge * family.shrink))} if _law(family) == "trunc_normal" else {}
+    return Remedy(scheme.name, _law(family), {**kept, **cut, "std": std}, reason)
+
+
+def _deviation(tensor: Tensor, scheme: Scheme, family: Family, others: Sequence[Tensor], model: Model) -> float | None:
+    """The deviation that a scheme has for a tensor: the fixed one, that of its fans, or what its siblings measure."""
+    alike = [other.std for other in others if other.shape == tensor.shape]
+    if scheme.is_named and scheme.name in FIXED:
+        return float(scheme.parameters["std"])
+    if scheme.is_named:
+        telling = {name: scheme.parameters[name] for name in TELLING if name in scheme.parameters}
+        for candidate in candidates(tensor.part, tensor.shape, family, _depth(tensor, model)):
+            same = {name: candidate.parameters[name] for name in TELLING if name in candidate.parameters}
+            if candidate.name == scheme.name and same == telling:
+                return candidate.std
+    return statistics.median(alike) if alike else None
+
+
+def _depth(tensor: Tensor, model: Model) -> Depth | None:
+    """Where a tensor stands in its list of blocks."""
+    found = _BLOCK.search(tensor.name[:500])
+    if found is None:
+        return None
+    numbers = (_BLOCK.search(other.name[:500]) for other in (tensor, *model.kin(tensor)))
+    return Depth(int(found[1]), 1 + max(int(number[1]) for number in numbers if number))
+
+
+def _family(others: Sequence[Tensor]) -> Family:
+    """The family of the largest of some tensors that shows one."""
+    for other in sorted(others, key=lambda tensor: -tensor.count):
+        family = family_of(other.statistics, other.dtype)
+        if family is not None:
+            return family
+    scheme = others[0].scheme
+    drawn_flat = scheme is not None and ("uniform" in scheme.name or scheme.name == "torch_default")
+    return UNIFORM if drawn_flat else NORMAL
+
+
+def _gains(others: Sequence[Tensor]) -> list[float]:
+    return [float(other.scheme.parameters["gain"]) for other in others if other.scheme is not None]
+
+
+def _law(family: Family) -> Law:
+    laws: dict[Family, Law] = {NORMAL: "normal", UNIFORM: "uniform"}
+    return laws.get(family, "trunc_normal") if family in FAMILIES else "normal"
