@@ -68,11 +68,15 @@ def read(checkpoint: Checkpoint, *, exclude: Sequence[str] = (), progress: Progr
                     statistics[entry.name] = measure(reader, entry)
                 if progress is not None:
                     progress(entry.end - entry.begin)
+    return understood_from(checkpoint, statistics)
+
+
+def understood_from(checkpoint: Checkpoint, statistics: dict[str, Statistics]) -> Understood:
+    """A checkpoint whose tensors have these statistics, understood."""
     parts = understand(checkpoint.entries, statistics, checkpoint.config)
     measured = (entry for entry in checkpoint.entries if entry.name in statistics)
     draws = (Draw(entry, parts[entry.name], statistics[entry.name]) for entry in measured)
-    schemes = recognise(draws, checkpoint.config)
-    return Understood(checkpoint, parts, statistics, schemes)
+    return Understood(checkpoint, parts, statistics, recognise(draws, checkpoint.config))
 
 
 def understood(

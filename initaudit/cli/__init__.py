@@ -8,6 +8,7 @@ import click
 
 from initaudit import __version__
 from initaudit.cli.check import check
+from initaudit.cli.fix import fix
 from initaudit.cli.inspect import inspect
 from initaudit.cli.rule import rule
 from initaudit.cli.terminal import complain
@@ -26,7 +27,7 @@ def cli() -> None:
     """
 
 
-for command in (check, inspect, rule):
+for command in (check, fix, inspect, rule):
     cli.add_command(command)
 
 

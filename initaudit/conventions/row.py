@@ -24,11 +24,11 @@ class Convention:
 
     def covers(self, rule: str, tensor: Tensor, model: Model) -> bool:
         """Whether what a rule finds at a tensor is by this convention."""
-        return (
-            rule in self.rules
-            and _compiled(self.pattern).search(tensor.name[-LONGEST_NAME:]) is not None
-            and self.condition(tensor, model)
-        )
+        return rule in self.rules and self.names(tensor) and self.condition(tensor, model)
+
+    def names(self, tensor: Tensor) -> bool:
+        """Whether its pattern is found in a tensor's name."""
+        return _compiled(self.pattern).search(tensor.name[-LONGEST_NAME:]) is not None
 
 
 LONGEST_NAME = 500

@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from initaudit.audit import judge
-from initaudit.layers import understand
 from initaudit.registry import load_rules
-from initaudit.schemes import Draw, recognise
-from initaudit.understanding import Understood, open_paths, read
+from initaudit.understanding import Understood, open_paths, read, understood_from
 
 Values = NDArray[np.float64]
 Plant = Callable[[Values, np.random.Generator], Values]
@@ -220,10 +218,7 @@ class Model:
             save_file(dict(changed), path)
             (small,), _ = open_paths([path])
             statistics = {**self.healthy.statistics, **read(small).statistics}
-        parts = understand(checkpoint.entries, statistics, checkpoint.config)
-        measured = [entry for entry in checkpoint.entries if entry.name in statistics]
-        draws = (Draw(entry, parts[entry.name], statistics[entry.name]) for entry in measured)
-        return Understood(checkpoint, parts, statistics, recognise(draws, checkpoint.config))
+        return understood_from(checkpoint, statistics)
 
 
 class Outcome(NamedTuple):

@@ -1,0 +1,90 @@
+"""``initaudit fix``: redraw what is faulty, and nothing else."""
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from initaudit.cli.options import exclude_option, flat, output_options, rule_options
+from initaudit.cli.terminal import complain, text_layout, write
+from initaudit.errors import InitauditError
+
+TERMINATED = 143  # what shells report for SIGTERM
+
+
+@click.command()
+@click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), help="Where to write: a file, or a folder for a folder."
+)
+@click.option("--in-place", is_flag=True, help="Rewrite the file itself, in one step.")
+@click.option("--backup", is_flag=True, help="With --in-place: keep the original as NAME.orig.")
+@click.option("--force", is_flag=True, help="Write over an output that is there.")
+@click.option("--dry-run", is_flag=True, help="Show what would be redrawn; write nothing.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all streams of random numbers."
+)
+@click.option("--scheme", "schemes", metavar="[GLOB=]SCHEME", multiple=True, help="A scheme by hand; may be repeated.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@rule_options
+@exclude_option
+@output_options
+def fix(
+    path: Path,
+    output: Path | None,
+    in_place: bool,
+    backup: bool,
+    force: bool,
+    dry_run: bool,
+    seed: int,
+    schemes: tuple[str, ...],
+    device: str,
+    select: Sequence[list[str]],
+    extend_select: Sequence[list[str]],
+    ignore: Sequence[list[str]],
+    exclude: tuple[str, ...],
+    output_format: str,
+    output_file: Path | None,
+    no_color: bool,
+) -> int:
+    """Redraw what `check` reports at warning or above, and leave every other byte as it is.
+
+    A weight is drawn as its siblings are, else as its model is, else by its fan-in. SCHEME is one of lecun_normal,
+    xavier_normal, kaiming_normal (each also _uniform), normal:std=0.02, trunc_normal:std=0.02, uniform:bound=0.05,
+    orthogonal:gain=1, sparse:connections=10, zeros, ones, constant:value=1.
+    """
+    if not dry_run and bool(output) == in_place:
+        raise click.UsageError(
+            "say where to write: --output OUT or --in-place (or --dry-run to see what would be done)"
+        )
+    if backup and not in_place:
+        raise click.UsageError("--backup goes with --in-place")
+    from initaudit.registry import load_rules, select_rules
+    from initaudit.remedies import wish_of
+    from initaudit.repair import Destination, fix
+
+    chosen = (flat(select) or ("ALL",)) + flat(extend_select)
+    rules = select_rules(load_rules(), select=chosen, ignore=flat(ignore))
+    if not rules:
+        raise InitauditError("no rule is left to apply: --ignore takes back what --select chose")
+    wishes = [wish_of(text) for text in schemes]
+    destination = Destination() if dry_run else Destination(output, in_place, backup, force)
+    signal.signal(signal.SIGTERM, _terminated)
+    repair = fix(path, rules, destination, exclude=exclude, wishes=wishes, seed=seed, device=device)
+    from initaudit.report.repair import render_json, render_text
+
+    if output_format == "json":
+        write(render_json(repair), output_file)
+    else:
+        layout = text_layout(no_color=no_color, to_file=output_file is not None)
+        write(render_text(repair, is_dry=dry_run, **layout), output_file)
+    for failure in repair.failures:
+        complain(f"{failure.path}: {failure.message}")
+    return repair.exit_status
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    """Leave as on an exception, so that copies are taken away."""
+    raise SystemExit(TERMINATED)

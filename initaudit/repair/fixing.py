@@ -1,0 +1,140 @@
+"""The whole of a repair: audit, plan, draw into copies, audit these again, and give them their names."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import ModuleType
+
+from initaudit.audit import judge
+from initaudit.checkpoint.header import read_shard
+from initaudit.checkpoint.reading import Reader
+from initaudit.checkpoint.values import Shard
+from initaudit.errors import InitauditError
+from initaudit.findings import Failure
+from initaudit.remedies import Wish
+from initaudit.repair.patching import Copy, copied, leftovers, overwrite, settle
+from initaudit.repair.places import Destination, Places
+from initaudit.repair.planning import plan_repair
+from initaudit.repair.values import Plan, Redraw, Repair, Repaired, Unrepaired
+from initaudit.rule import Rule
+from initaudit.statistics import PIECE_BYTES, Statistics, measure
+from initaudit.understanding import Understood, understood, understood_from
+
+
+def fix(
+    path: Path,
+    rules: Sequence[Rule],
+    destination: Destination,
+    *,
+    exclude: Sequence[str] = (),
+    wishes: Sequence[Wish] = (),
+    seed: int = 0,
+    device: str = "auto",
+) -> Repair:
+    """Redraw what ``check`` reports at warning or above, and write the result where it is wanted.
+
+    What cannot be audited is among the failures of what is returned, and then nothing is written.
+
+    Raises:
+        CheckpointError: something cannot be written, or was changed meanwhile; the original is as it was.
+        InitauditError: torch is missing, or the device.
+
+    """
+    found = list(understood([path], exclude=exclude))
+    failures = tuple(one for one in found if isinstance(one, Failure))
+    sound = [one for one in found if isinstance(one, Understood)]
+    audited = [judge(one, rules, exclude=exclude) for one in sound]
+    failures += tuple(failure for one in audited for failure in one.failures)
+    plans = [plan_repair(one, said, wishes) for one, said in zip(sound, audited, strict=True)]
+    unrepaired = tuple(row for plan in plans for row in plan.unrepaired)
+    places = Places(path, destination)
+    notes = tuple(f"left by a run that was killed, and may be removed: {name}" for name in leftovers(places.folder))
+    if failures or destination.is_dry or not any(plan.redraws for plan in plans):
+        planned = tuple(
+            Repaired(plan.checkpoint.path, row, plan.before[row.tensor]) for plan in plans for row in plan.redraws
+        )
+        return Repair(seed, device, None, planned, unrepaired, failures, notes)
+    drawing = _drawing()
+    try:
+        device = drawing.device_of(device)
+    except RuntimeError as error:
+        raise InitauditError(str(error)) from error
+    repaired: list[Repaired] = []
+    still: list[Unrepaired] = []
+    places.require(shard for plan in plans for shard in _touched(plan))
+    with ExitStack() as stack:
+        places.prepare(stack)
+        for one, plan in zip(sound, plans, strict=True):
+            copies = []
+            for shard in _touched(plan):
+                copy = stack.enter_context(copied(shard, places.beside(shard)))
+                _redraw(copy, one, plan, drawing, seed, device)
+                settle(copy)
+                copies.append(copy)
+            after = _measured(copies)
+            repaired += _outcomes(plan, after, copies)
+            still += _still_reported(one, plan, after, rules, exclude)
+            places.add(copies)
+        places.take_names()
+    return Repair(seed, device, places.target, tuple(repaired), (*unrepaired, *still), failures, notes)
+
+
+def _drawing() -> ModuleType:
+    """The module that draws, which needs torch."""
+    try:
+        from initaudit.repair import drawing
+    except ImportError as error:
+        raise InitauditError(
+            f"fix draws with torch, which is not installed ({error}): pip install 'initaudit[torch]'"
+        ) from error
+    return drawing
+
+
+def _touched(plan: Plan) -> tuple[Shard, ...]:
+    """The shards that hold a tensor to be redrawn."""
+    names = {redraw.tensor for redraw in plan.redraws}
+    return tuple(shard for shard in plan.checkpoint.shards if any(entry.name in names for entry in shard.entries))
+
+
+def _redraw(copy: Copy, one: Understood, plan: Plan, drawing: ModuleType, seed: int, device: str) -> None:
+    redraws = {redraw.tensor: redraw for redraw in plan.redraws}
+    for entry in copy.source.entries:
+        if entry.name in redraws:
+            remedy = redraws[entry.name].remedy
+            overwrite(copy, entry, drawing.draw(entry, one.parts[entry.name], remedy, seed=seed, device=device))
+
+
+def _measured(copies: Iterable[Copy]) -> dict[str, Statistics]:
+    """The statistics of what was drawn, read back from the copies as a checkpoint is."""
+    found: dict[str, Statistics] = {}
+    for copy in copies:
+        shard = read_shard(copy.path)
+        with Reader.opened(shard, PIECE_BYTES) as reader:
+            found |= {e.name: measure(reader, e) for e in shard.entries if e.name in copy.digests}
+    return found
+
+
+def _outcomes(plan: Plan, after: Mapping[str, Statistics], copies: Iterable[Copy]) -> list[Repaired]:
+    digests = {name: pair for copy in copies for name, pair in copy.digests.items()}
+    return [
+        Repaired(plan.checkpoint.path, row, plan.before[row.tensor], after[row.tensor], *digests[row.tensor])
+        for row in plan.redraws
+    ]
+
+
+def _still_reported(
+    one: Understood, plan: Plan, after: Mapping[str, Statistics], rules: Sequence[Rule], exclude: Sequence[str]
+) -> list[Unrepaired]:
+    """The tensors that were redrawn and are reported all the same, as where a scheme was asked for that is none."""
+    again = judge(understood_from(one.checkpoint, {**one.statistics, **after}), rules, exclude=exclude)
+    redrawn: dict[str, Redraw] = {redraw.tensor: redraw for redraw in plan.redraws}
+    said: dict[str, set[str]] = {}
+    for finding in again.findings:
+        for name in finding.faulty if finding.severity != "info" else ():
+            if name in redrawn:
+                said.setdefault(name, set()).add(finding.rule)
+    path = plan.checkpoint.path
+    return [
+        Unrepaired(path, name, tuple(sorted(codes)), f"redrawn as {redrawn[name].remedy.scheme}, and still reported")
+        for name, codes in said.items()
+    ]

@@ -1,0 +1,70 @@
+"""From findings to a plan: which tensors are redrawn, from what, and which stay as they are."""
+
+from collections.abc import Mapping, Sequence
+
+from initaudit.audit import PROVENANCE
+from initaudit.conventions import named_zero
+from initaudit.findings import Audited, Finding
+from initaudit.model import Model
+from initaudit.remedies import AskedError, Remedy, Wish, choose
+from initaudit.repair.values import Plan, Redraw, Unrepaired
+from initaudit.understanding import Understood
+
+NO_SCHEME = "nothing says what it should hold: name a scheme for it with --scheme"
+TRAINED = "its weights were trained, not drawn: start from a fresh checkpoint"
+
+
+def plan_repair(one: Understood, audited: Audited, wishes: Sequence[Wish] = ()) -> Plan:
+    """What the findings at warning and above ask for; a wish of the user's goes before what the model says."""
+    model, path = one.model, one.checkpoint.path
+    found = [finding for finding in audited.findings if finding.severity != "info"]
+    trained = [finding for finding in found if finding.rule.startswith(PROVENANCE)]
+    by_tensor: dict[str, list[Finding]] = {}
+    for finding in found:
+        for name in () if finding in trained else finding.faulty:
+            by_tensor.setdefault(name, []).append(finding)
+    redraws = []
+    unrepaired = [Unrepaired(path, finding.tensor, (finding.rule,), TRAINED) for finding in trained]
+    kept = _kept_zeros(by_tensor, model)
+    for name, findings in by_tensor.items():
+        rules = tuple(sorted({finding.rule for finding in findings}))
+        wished = any(wish.covers(model[name]) for wish in wishes)
+        if name in kept and not wished:
+            continue
+        remedy = _remedy(name, findings, model, by_tensor, wishes)
+        if isinstance(remedy, Remedy):
+            redraws.append(Redraw(name, rules, remedy))
+        else:
+            unrepaired.append(Unrepaired(path, name, rules, remedy))
+    before = {redraw.tensor: one.statistics[redraw.tensor] for redraw in redraws}
+    order = sorted(redraws, key=lambda redraw: redraw.tensor)
+    return Plan(one.checkpoint, tuple(order), tuple(unrepaired), before)
+
+
+def _remedy(
+    name: str,
+    findings: Sequence[Finding],
+    model: Model,
+    faulty: Mapping[str, object],
+    wishes: Sequence[Wish],
+) -> Remedy | str:
+    """What a tensor is filled with, or why nothing is known; the last wish that covers it counts."""
+    tensor = model[name]
+    for wish in reversed(wishes):
+        if wish.covers(tensor):
+            try:
+                return wish.remedy(tensor)
+            except AskedError as error:
+                return str(error)
+    evidence = next((finding.evidence for finding in findings if "expected_std" in finding.evidence), {})
+    return choose(tensor, model, faulty.keys(), evidence) or NO_SCHEME
+
+
+def _kept_zeros(by_tensor: Mapping[str, Sequence[Finding]], model: Model) -> frozenset[str]:
+    """The zero factors that are right once the others of their path are drawn: LoRA's B where A was zero as well."""
+    named = {
+        name for name in by_tensor if named_zero(model[name]) and model[name].statistics.zeros == model[name].count
+    }
+    drawn = by_tensor.keys() - named
+    modules = {model[name].part.layer.rpartition(".")[0] for name in drawn}
+    return frozenset(name for name in named if model[name].part.layer.rpartition(".")[0] in modules)

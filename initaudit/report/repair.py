@@ -1,0 +1,96 @@
+"""The outcome of `fix`: a table for a person, and JSON, schema ``initaudit/repair/1``, for an audit of the repair."""
+
+import json
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from initaudit.repair.values import Repair, Repaired
+from initaudit.report.escaping import printable
+from initaudit.report.json import plain
+from initaudit.report.terminal import laid_out
+from initaudit.report.text import counted
+from initaudit.statistics.values import Statistics
+
+SCHEMA = "initaudit/repair/1"
+
+
+def render_text(repair: Repair, *, is_dry: bool, width: int | None = None, color: bool = False) -> str:
+    """What was, or would be, redrawn, and what was left, with a summary at the end."""
+    parts: list[Table | Text] = []
+    if repair.repaired:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("tensor", "before", "after", "scheme", "reason", "rules"):
+            table.add_column(heading, overflow="fold")
+        for row in repair.repaired:
+            after = _measured(row.after) if row.after else Text("")
+            scheme = Text(printable(row.redraw.remedy.words))
+            reason = Text(printable(row.redraw.remedy.reason))
+            cells = Text(printable(row.redraw.tensor), style="cyan"), _measured(row.before), after, scheme, reason
+            table.add_row(*cells, Text(" ".join(row.redraw.rules)))
+        parts += [table, Text()]
+    for left in repair.unrepaired:
+        rules = " ".join(left.rules)
+        parts.append(
+            Text(f"not repaired  {printable(left.tensor)} ({rules}): {printable(left.reason)}", style="yellow")
+        )
+    parts += [Text(f"note  {printable(note)}", style="dim") for note in repair.notes]
+    parts.append(_summary(repair, is_dry=is_dry))
+    return laid_out(parts, width=width, color=color).strip("\n") + "\n"
+
+
+def _summary(repair: Repair, *, is_dry: bool) -> Text:
+    redrawn, left = counted(len(repair.repaired), "tensor"), len(repair.unrepaired)
+    aside = f"; {counted(left, 'tensor')} not repaired" if left else ""
+    if repair.failures:
+        return Text("Nothing was written: not all of it could be audited", style="bold red")
+    if not repair.repaired:
+        return Text(f"Nothing to redraw{aside}", style="bold yellow" if left else "bold green")
+    if is_dry or repair.output is None:
+        return Text(f"Would redraw {redrawn} with seed {repair.seed}{aside}; nothing was written", style="bold")
+    where = f"with seed {repair.seed} on {repair.device} into {printable(str(repair.output))}"
+    return Text(f"Redrew {redrawn} {where}{aside}", style="bold yellow" if left else "bold green")
+
+
+def _measured(values: Statistics) -> Text:
+    if values.nonfinite:
+        return Text(f"{values.nonfinite:,} not finite")
+    if values.is_constant:
+        return Text(f"all {values.minimum:.4g}")
+    mean = f", mean {values.mean:.3g}" if abs(values.mean) > values.std / 10 else ""
+    return Text(f"std {values.std:.3g}{mean}")
+
+
+def render_json(repair: Repair) -> str:
+    """The whole outcome, with a newline at its end."""
+    document = {
+        "schema": SCHEMA,
+        "seed": repair.seed,
+        "device": repair.device,
+        "output": None if repair.output is None else str(repair.output),
+        "repairs": [_repaired(row) for row in repair.repaired],
+        "unrepaired": [
+            {"checkpoint": row.checkpoint, "tensor": row.tensor, "rules": row.rules, "reason": row.reason}
+            for row in repair.unrepaired
+        ],
+        "notes": repair.notes,
+        "errors": [{"path": failure.path, "message": failure.message} for failure in repair.failures],
+    }
+    return json.dumps(plain(document), indent=1, allow_nan=False) + "\n"
+
+
+def _repaired(row: Repaired) -> dict[str, Any]:
+    remedy = row.redraw.remedy
+    return {
+        "checkpoint": row.checkpoint,
+        "tensor": row.redraw.tensor,
+        "rules": row.redraw.rules,
+        "scheme": remedy.scheme,
+        "parameters": dict(remedy.parameters),
+        "reason": remedy.reason,
+        "before": {"mean": row.before.mean, "std": row.before.std},
+        "after": {"mean": row.after.mean, "std": row.after.std} if row.after else None,
+        "digest_before": f"sha256:{row.digest_before}" if row.digest_before else None,
+        "digest_after": f"sha256:{row.digest_after}" if row.digest_after else None,
+    }
