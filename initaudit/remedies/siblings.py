@@ -17,6 +17,9 @@ TELLING = ("mode", "gain", "nonlinearity", "base_std", "width", "layers")
 BY_DEPTH = ("residual_scaled", "layer_scaled")
 """Schemes of residual outputs, which only siblings can vouch for."""
 
+LEAST_WEIGHTS = 2
+"""One healthy weight is no recipe."""
+
 _BLOCK = re.compile(r"(?:^|\.)(\d{1,5})\.")
 
 
@@ -39,11 +42,12 @@ def as_the_model(tensor: Tensor, model: Model, faulty: Collection[str]) -> Remed
         other
         for other in model.weights
         if other.name not in faulty and other.std > 0 and other.part.role == tensor.part.role
-        if not is_output(other, model) and other.scheme is not None and other.scheme.name not in BY_DEPTH
+        if model.repeats(other) or not is_output(other, model)
+        if other.scheme is not None and other.scheme.name not in BY_DEPTH
     ]
     named = [other for other in healthy if other.scheme is not None and other.scheme.is_named]
     agreeing = _majority(named)
-    if 2 * len(agreeing) <= len(healthy):
+    if len(agreeing) < LEAST_WEIGHTS or 2 * len(agreeing) <= len(healthy):
         return None
     return _drawn_as(tensor, agreeing, model, f"as {len(agreeing):,} of {len(healthy):,} weights of this model")
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from initaudit.audit import PROVENANCE
-from initaudit.conventions import named_zero
+from initaudit.conventions import is_second_factor
 from initaudit.findings import Audited, Finding
 from initaudit.model import Model
 from initaudit.remedies import AskedError, Remedy, Wish, choose
@@ -61,10 +61,13 @@ def _remedy(
 
 
 def _kept_zeros(by_tensor: Mapping[str, Sequence[Finding]], model: Model) -> frozenset[str]:
-    """The zero factors that are right once the others of their path are drawn: LoRA's B where A was zero as well."""
-    named = {
-        name for name in by_tensor if named_zero(model[name]) and model[name].statistics.zeros == model[name].count
-    }
-    drawn = by_tensor.keys() - named
-    modules = {model[name].part.layer.rpartition(".")[0] for name in drawn}
-    return frozenset(name for name in named if model[name].part.layer.rpartition(".")[0] in modules)
+    """The zero factors that are right once their partners are drawn: LoRA's B where A was zero as well."""
+    zero = {name for name in by_tensor if model[name].statistics.zeros == model[name].count}
+    second = {name for name in zero if is_second_factor(model[name])}
+    drawn = {_module(name, model) for name in by_tensor.keys() - second}
+    return frozenset(name for name in second if _module(name, model) in drawn)
+
+
+def _module(name: str, model: Model) -> str:
+    """The module around a tensor's layer."""
+    return model[name].part.layer.rpartition(".")[0]

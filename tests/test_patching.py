@@ -1,0 +1,226 @@
+"""A repair that is refused, killed or out of room leaves the original whole, and says why in one line."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from initaudit.repair import patching
+from tests.checkpoints import FIXTURES, ROOT, environment, run, spawn, written
+from tests.recipes import Draw, Tensors
+
+BROKEN = FIXTURES / "bad" / "IA101-zero-weight.safetensors"
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A file with one fault, alone in its folder."""
+    path = tmp_path / "here" / "model.safetensors"
+    path.parent.mkdir()
+    shutil.copy(BROKEN, path)
+    return path
+
+
+def refused(*arguments: object) -> str:
+    """What is said on stderr where nothing could be done."""
+    outcome = run("fix", *arguments)
+    assert outcome.status == 2
+    assert len(outcome.complaints) == 1
+    return outcome.err
+
+
+def test_it_must_be_said_where_to_write(broken: Path) -> None:
+    assert "say where to write: --output OUT or --in-place" in refused(broken)
+    assert "say where to write" in refused(broken, "--in-place", "--output", "x")
+    assert "--backup goes with --in-place" in refused(broken, "--output", "x", "--backup")
+
+
+def test_a_link_is_not_replaced_by_a_file(broken: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(broken)
+    assert f"is a link to {broken}" in refused(link, "--in-place")
+    assert run("fix", link, "--output", tmp_path / "out.safetensors").status == 0
+    assert link.is_symlink()
+    assert broken.read_bytes() == BROKEN.read_bytes()
+
+
+def test_a_file_of_several_names_is_not_rewritten(broken: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.safetensors").hardlink_to(broken)
+    assert "has 2 names (hard links)" in refused(broken, "--in-place")
+    assert broken.read_bytes() == BROKEN.read_bytes()
+
+
+def test_a_shared_cache_is_not_rewritten(tmp_path: Path) -> None:
+    path = tmp_path / "models--a--b" / "snapshots" / "abc" / "model.safetensors"
+    path.parent.mkdir(parents=True)
+    shutil.copy(BROKEN, path)
+    assert "lies in a cache" in refused(path, "--in-place")
+
+
+def test_an_output_that_is_there_is_not_overwritten_without_force(broken: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.safetensors"
+    output.write_text("precious", encoding="utf-8")
+    assert "is there already: name another output, or --force" in refused(broken, "--output", output)
+    assert output.read_text(encoding="utf-8") == "precious"
+    assert run("fix", broken, "--output", output, "--force").status == 0
+    assert load_file(output)["fc2.weight"].any()
+
+
+def test_the_input_is_no_output(broken: Path) -> None:
+    assert "is the input itself: use --in-place" in refused(broken, "--output", broken, "--force")
+    assert "is the input itself" in refused(broken.parent, "--output", broken.parent, "--force")
+
+
+def test_an_output_in_no_folder_is_one_line(broken: Path, tmp_path: Path) -> None:
+    assert "no such folder to write to" in refused(broken, "--output", tmp_path / "none" / "out.safetensors")
+
+
+def test_a_folder_may_be_written_over_a_folder_by_force(broken: Path, tmp_path: Path) -> None:
+    (broken.parent / "config.json").write_text("{}", encoding="utf-8")
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "notes.txt").write_text("kept", encoding="utf-8")
+    assert "is there already" in refused(broken.parent, "--output", output)
+    assert run("fix", broken.parent, "--output", output, "--force").status == 0
+    assert sorted(path.name for path in output.iterdir()) == ["config.json", "model.safetensors", "notes.txt"]
+    assert load_file(output / "model.safetensors")["fc2.weight"].any()
+
+
+def test_a_backup_keeps_the_original_and_is_never_overwritten(broken: Path) -> None:
+    backup = broken.with_name("model.safetensors.orig")
+    assert run("fix", broken, "--in-place", "--backup").status == 0
+    assert backup.read_bytes() == BROKEN.read_bytes()
+    shutil.copy(BROKEN, broken)
+    assert "its backup model.safetensors.orig is there already" in refused(broken, "--in-place", "--backup")
+
+
+def test_mode_and_metadata_stay(broken: Path) -> None:
+    broken.chmod(0o640)
+    header = broken.read_bytes()[:1000]
+    assert run("fix", broken, "--in-place").status == 0
+    assert broken.stat().st_mode & 0o777 == 0o640
+    assert broken.read_bytes()[:1000] == header
+
+
+def test_a_file_that_changes_meanwhile_is_left_alone(broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle = patching.settle
+
+    def meddle(copy: patching.Copy) -> None:
+        broken.touch()
+        settle(copy)
+
+    monkeypatch.setattr("initaudit.repair.fixing.settle", meddle)
+    assert "was changed since it was audited" in refused(broken, "--in-place")
+    assert broken.read_bytes() == BROKEN.read_bytes()
+    assert [path.name for path in broken.parent.iterdir()] == ["model.safetensors"]
+
+
+def test_a_copy_that_differs_where_nothing_was_drawn_is_thrown_away(
+    broken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = patching.settle
+
+    def corrupt(copy: patching.Copy) -> None:
+        with copy.path.open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"\x55")
+        settle(copy)
+
+    monkeypatch.setattr("initaudit.repair.fixing.settle", corrupt)
+    assert "its copy differs where nothing was drawn" in refused(broken, "--in-place")
+    assert broken.read_bytes() == BROKEN.read_bytes()
+
+
+def test_a_broken_file_is_not_half_repaired(broken: Path) -> None:
+    damaged = broken.with_name("damaged.safetensors")
+    damaged.write_bytes(BROKEN.read_bytes()[:-10])
+    outcome = run("fix", broken.parent, "--in-place")
+    assert outcome.status == 2
+    assert "Nothing was written" in outcome.out
+    assert broken.read_bytes() == BROKEN.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
+def test_a_full_disk_costs_nothing(broken: Path) -> None:
+    before = broken.read_bytes()
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000));"
+        "from initaudit.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "fix", str(broken), "--in-place"],
+        capture_output=True, text=True, cwd=ROOT, env=environment(), check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "cannot be" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert broken.read_bytes() == before
+    assert [path.name for path in broken.parent.iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_to_is_one_line(broken: Path) -> None:
+    broken.parent.chmod(0o500)
+    try:
+        assert "cannot be written to: permission denied" in refused(broken, "--in-place")
+    finally:
+        broken.parent.chmod(0o700)
+
+
+def large() -> Tensors:
+    """Eighty megabytes with one fault, so that a kill meets every stage."""
+    draw = Draw()
+    model = {f"layers.{layer}.fc.weight": draw.normal(1024, 2048, std=2048**-0.5) for layer in range(10)}
+    model["layers.4.fc.weight"] = np.zeros((1024, 2048), np.float32)
+    return model
+
+
+def test_a_kill_at_any_moment_leaves_the_original_or_the_whole_result(tmp_path: Path) -> None:
+    path = written(tmp_path / "model.safetensors", large())
+    broken = path.read_bytes()
+    command = [sys.executable, "-m", "initaudit", "fix", str(path), "--in-place"]
+    start = time.monotonic()
+    assert spawn("fix", path, "--output", tmp_path / "whole.safetensors").status == 0
+    takes = time.monotonic() - start
+    whole = (tmp_path / "whole.safetensors").read_bytes()
+    draw, seen = random.Random(0), set()
+    for _ in range(20):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+        time.sleep(draw.uniform(0.3, 1.1) * takes)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        content = path.read_bytes()
+        assert content in (broken, whole)
+        seen.add(content == whole)
+        path.write_bytes(broken)
+    left = [child for child in tmp_path.iterdir() if child.name.endswith(patching.SUFFIX)]
+    outcome = run("fix", path, "--in-place")
+    assert outcome.status == 0
+    assert all(child.name in outcome.out for child in left)
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGTERM")
+def test_a_polite_kill_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = written(tmp_path / "model.safetensors", large())
+    broken = path.read_bytes()
+    command = [sys.executable, "-m", "initaudit", "fix", str(path), "--in-place"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    deadline = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < deadline:
+        if patching.leftovers(tmp_path):
+            process.terminate()
+            break
+        time.sleep(0.005)
+    process.wait()
+    assert patching.leftovers(tmp_path) == []
+    assert process.returncode == 0 or path.read_bytes() == broken
