@@ -14,6 +14,7 @@ from initaudit.errors import CheckpointError, InitauditError
 
 if TYPE_CHECKING:
     from initaudit.findings import Finding, FindingsError, Report
+    from initaudit.repair import Repair
     from initaudit.rule import Rule, Severity
 
 __version__ = "0.1.0"
@@ -23,16 +24,19 @@ __all__ = [
     "Finding",
     "FindingsError",
     "InitauditError",
+    "Repair",
     "Report",
     "Rule",
     "Severity",
     "check",
+    "fix",
 ]
 
 # Imported when first asked for: `import initaudit` alone is to cost nothing.
 _HOMES = {
     "Finding": "initaudit.findings",
     "FindingsError": "initaudit.findings",
+    "Repair": "initaudit.repair",
     "Report": "initaudit.findings",
     "Rule": "initaudit.rule",
     "Severity": "initaudit.rule",
@@ -69,6 +73,53 @@ def check(
     from initaudit.registry import load_rules, select_rules
 
     return audit([Path(source)], select_rules(load_rules(), select=select, ignore=ignore), exclude=exclude)
+
+
+def fix(
+    path: str | PathLike[str],
+    *,
+    output: str | PathLike[str] | None = None,
+    in_place: bool = False,
+    backup: bool = False,
+    force: bool = False,
+    seed: int = 0,
+    schemes: Sequence[str] = (),
+    device: str = "auto",
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+) -> "Repair":
+    """Redraw what `check` reports at warning or above, as ``initaudit fix`` does; a dry run if nothing says where to.
+
+    Args:
+        path: as for `check`.
+        output: a file for a file, a folder for a folder or an index; not there yet, unless ``force``.
+        in_place: rewrite the file itself, in one step; ``backup`` keeps the original as ``NAME.orig``.
+        force: write over an output that is there.
+        seed: of all random streams, one for each tensor's name.
+        schemes: ``[GLOB=]SCHEME``, as for ``--scheme``; the last that covers a tensor counts.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        select, ignore, exclude: as for `check`.
+
+    Returns:
+        What was redrawn, and what was not and why.
+
+    Raises:
+        InitauditError: a scheme, rule or device is not known, torch is missing, or something cannot be written.
+        ValueError: both ``output`` and ``in_place`` were given.
+
+    """
+    if output is not None and in_place:
+        raise ValueError("output and in_place exclude each other")
+    from initaudit.registry import load_rules, select_rules
+    from initaudit.remedies import wish_of
+    from initaudit.repair import Destination
+    from initaudit.repair import fix as repair
+
+    rules = select_rules(load_rules(), select=select, ignore=ignore)
+    destination = Destination(Path(output) if output is not None else None, in_place, backup, force)
+    wishes = [wish_of(text) for text in schemes]
+    return repair(Path(path), rules, destination, exclude=exclude, wishes=wishes, seed=seed, device=device)
 
 
 def __getattr__(name: str) -> Any:

@@ -399,3 +399,15 @@ def test_a_device_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     shutil.copy(FIXTURES / "bad" / "IA101-zero-weight.safetensors", path)
     outcome = run("fix", path, "--in-place", "--device", "cuda")
     assert (outcome.status, outcome.err) == (2, "initaudit: no CUDA device was found\n")
+
+
+def test_python_repairs_as_the_command_does(tmp_path: Path) -> None:
+    import initaudit
+
+    path, output = FIXTURES / "bad" / "IA101-zero-weight.safetensors", tmp_path / "out.safetensors"
+    assert initaudit.fix(path).output is None
+    repair = initaudit.fix(path, output=output, schemes=["normal:std=0.1"])
+    assert [row.redraw.tensor for row in repair.repaired] == ["fc2.weight"]
+    assert initaudit.check(output).ok("warning")
+    with pytest.raises(ValueError, match="exclude each other"):
+        initaudit.fix(path, output=output, in_place=True)

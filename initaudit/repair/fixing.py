@@ -1,8 +1,9 @@
 """The whole of a repair: audit, plan, draw into copies, audit these again, and give them their names."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from threading import Thread
 from types import ModuleType
 
 from initaudit.audit import judge
@@ -40,6 +41,8 @@ def fix(
         InitauditError: torch is missing, or the device.
 
     """
+    if not destination.is_dry:
+        Thread(target=_warm_up, daemon=True).start()
     found = list(understood([path], exclude=exclude))
     failures = tuple(one for one in found if isinstance(one, Failure))
     sound = [one for one in found if isinstance(one, Understood)]
@@ -77,6 +80,12 @@ def fix(
             places.add(copies)
         places.take_names()
     return Repair(seed, device, places.target, tuple(repaired), (*unrepaired, *still), failures, notes)
+
+
+def _warm_up() -> None:
+    """Import torch, which takes a second, while the checkpoint is read."""
+    with suppress(ImportError):
+        import initaudit.repair.drawing  # noqa: F401
 
 
 def _drawing() -> ModuleType:

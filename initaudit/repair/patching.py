@@ -11,8 +11,10 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +35,9 @@ SUFFIX = ".initaudit-tmp"
 FICLONE = 0x40049409
 """The ioctl of Linux that shares a file's blocks with a new one (btrfs, XFS, bcachefs)."""
 
-COPY_BYTES = 1 << 26
-COMPARE_BYTES = 1 << 22
+SPAN_BYTES, PIECE_BYTES, HANDS = 1 << 28, 1 << 18, 2
+"""A large file is copied and compared in spans, two at a time, by pieces that fit the cache: up to 5 GB/s to the page
+cache, where one hand, or the kernel's own `copy_file_range`, makes up to 4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +164,8 @@ def require_room(folder: Path, size: int) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file's bytes: by sharing blocks where the file system can, else within the kernel, else by hand."""
-    with source.open("rb") as read, target.open("r+b") as write:
+    """Copy a file's bytes: by sharing blocks where the file system can, else by hand."""
+    with source.open("rb", buffering=0) as read, target.open("r+b", buffering=0) as write:
         if fcntl is not None:
             with suppress(OSError):
                 fcntl.ioctl(write.fileno(), FICLONE, read.fileno())
@@ -170,28 +173,34 @@ def _copy(source: Path, target: Path) -> None:
         size = os.fstat(read.fileno()).st_size
         if hasattr(os, "posix_fallocate") and size:
             os.posix_fallocate(write.fileno(), 0, size)  # a full disk is found here, not half-way
-        if not _copy_in_kernel(read.fileno(), write.fileno(), size):
-            read.seek(0)
-            write.seek(0)
-            shutil.copyfileobj(read, write, COPY_BYTES)
+
+        def copy(span: tuple[int, int]) -> None:
+            with source.open("rb", buffering=0) as read, target.open("r+b", buffering=0) as write:
+                write.seek(span[0])
+                for piece in _pieces(read, span):
+                    write.write(piece)
+
+        with ThreadPoolExecutor(HANDS) as hands:
+            list(hands.map(copy, _spans(0, size)))
 
 
-def _copy_in_kernel(read: int, write: int, size: int) -> bool:
-    """Whether the system could copy a file without its bytes passing through here."""
-    if not hasattr(os, "copy_file_range"):
-        return False
-    done = 0
-    try:
-        while done < size:
-            count = os.copy_file_range(read, write, size - done, done, done)
-            if count == 0:
-                return False
-            done += count
-    except OSError as error:
-        if error.errno in (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
-            return False
-        raise
-    return True
+def _pieces(file: FileIO, span: tuple[int, int]) -> Iterator[memoryview]:
+    """The bytes of a range, in pieces; each is overwritten by the next."""
+    at, end = span
+    buffer = memoryview(bytearray(PIECE_BYTES))
+    file.seek(at)
+    while at < end:
+        count = file.readinto(buffer[: min(PIECE_BYTES, end - at)])
+        if not count:
+            raise OSError(errno.EIO, "the file ended early")
+        yield buffer[:count]
+        at += count
+
+
+def _spans(begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """A range in spans of up to `SPAN_BYTES`."""
+    for at in range(begin, end, SPAN_BYTES):
+        yield at, min(at + SPAN_BYTES, end)
 
 
 def _require_same(source: Shard) -> None:
@@ -203,17 +212,13 @@ def _compare(copy: Copy) -> None:
     """Hold all bytes that were not overwritten against the original's."""
     written = sorted((e.begin, e.end) for e in copy.source.entries if e.name in copy.digests)
     edges = [0, *(edge for span in written for edge in span), copy.source.stamp.size]
-    with copy.source.path.open("rb", buffering=0) as old, copy.path.open("rb", buffering=0) as new:
-        if os.fstat(new.fileno()).st_size != copy.source.stamp.size:
-            raise CheckpointError(copy.source.path, "its copy has another size: nothing was changed")
-        left, right = np.empty(COMPARE_BYTES, np.uint8), np.empty(COMPARE_BYTES, np.uint8)
-        for begin, end in zip(edges[::2], edges[1::2], strict=True):
-            old.seek(begin)
-            new.seek(begin)
-            for at in range(begin, end, COMPARE_BYTES):
-                count = min(COMPARE_BYTES, end - at)
-                same = old.readinto(left[:count].data) == new.readinto(right[:count].data) == count
-                if not same or not np.array_equal(left[:count], right[:count]):
-                    raise CheckpointError(
-                        copy.source.path, "its copy differs where nothing was drawn: nothing was changed"
-                    )
+    kept = (span for begin, end in zip(edges[::2], edges[1::2], strict=True) for span in _spans(begin, end))
+
+    def same(span: tuple[int, int]) -> bool:
+        with copy.source.path.open("rb", buffering=0) as old, copy.path.open("rb", buffering=0) as new:
+            # As bytes: two memoryviews are compared element by element, six times slower.
+            return all(bytes(a) == bytes(b) for a, b in zip(_pieces(old, span), _pieces(new, span), strict=True))
+
+    with ThreadPoolExecutor(HANDS) as hands:
+        if copy.path.stat().st_size != copy.source.stamp.size or not all(hands.map(same, kept)):
+            raise CheckpointError(copy.source.path, "its copy differs where nothing was drawn: nothing was changed")
