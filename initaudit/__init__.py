@@ -94,12 +94,15 @@ def fix(
     Args:
         path: as for `check`.
         output: a file for a file, a folder for a folder or an index; not there yet, unless ``force``.
-        in_place: rewrite the file itself, in one step; ``backup`` keeps the original as ``NAME.orig``.
+        in_place: rewrite the file itself, in one step.
+        backup: with ``in_place``, keep the original as ``NAME.orig``.
         force: write over an output that is there.
         seed: of all random streams, one for each tensor's name.
         schemes: ``[GLOB=]SCHEME``, as for ``--scheme``; the last that covers a tensor counts.
         device: ``auto``, ``cpu`` or ``cuda``.
-        select, ignore, exclude: as for `check`.
+        select: rules whose findings are repaired, as for `check`.
+        ignore: rules whose findings are not.
+        exclude: globs of tensor names to leave as they are.
 
     Returns:
         What was redrawn, and what was not and why.

@@ -50,7 +50,7 @@ def redraw_advice(tensor: Tensor, model: Model) -> str:
     siblings = peers.count - (tensor.std > 0)
     if siblings:
         noun = "siblings are" if siblings > 1 else "sibling is"
-        return f"draw it as its {siblings:,} {noun} (std {peers.std:.3g})"
+        return f"draw it as its {siblings:,} {noun} (std {peers.middle:.3g})"
     if tensor.part.role == "embedding":
         return "draw it at random (std 0.02 is usual)"
     scales = scales_text(tensor)

@@ -13,7 +13,7 @@ from initaudit.layers.values import Part
 from initaudit.schemes import Pattern, Scheme, zero_pattern
 from initaudit.statistics.values import Statistics, Units
 
-__all__ = ["Fault", "Matrices", "Model", "Peers", "Tensor", "Units", "place"]
+__all__ = ["Fault", "Matrices", "Model", "Peers", "Tensor", "Units", "among_peers", "place"]
 
 T = TypeVar("T")
 
@@ -101,31 +101,31 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """The deviations of the tensors of one place and shape, smallest first."""
+    """One positive measure (a deviation, a kurtosis) of the tensors of one place and shape, smallest first."""
 
-    stds: tuple[float, ...]
+    values: tuple[float, ...]
 
     @property
     def count(self) -> int:
         """Their number."""
-        return len(self.stds)
+        return len(self.values)
 
     @property
-    def std(self) -> float:
+    def middle(self) -> float:
         """Their median."""
-        return self.stds[len(self.stds) // 2] if self.stds else 0.0
+        return self.values[len(self.values) // 2] if self.values else 0.0
 
-    def spread_of_others(self, std: float) -> tuple[float, float, float]:
-        """Lowest, middle and highest deviation without one member's; of many, those of the middle half of all."""
-        count = len(self.stds)
+    def spread_of_others(self, value: float) -> tuple[float, float, float]:
+        """Lowest, middle and highest without one member's; of many, those of the middle half of all."""
+        count = len(self.values)
         if count > FEW_PEERS:
-            return self.stds[count // 4], self.std, self.stds[-1 - count // 4]
-        at = self.stds.index(std)
-        others = self.stds[:at] + self.stds[at + 1 :]
+            return self.values[count // 4], self.middle, self.values[-1 - count // 4]
+        at = self.values.index(value)
+        others = self.values[:at] + self.values[at + 1 :]
         if not others:
-            return std, std, std
-        middle = len(others) // 2
-        median = others[middle] if len(others) % 2 else math.sqrt(others[middle - 1] * others[middle])
+            return value, value, value
+        half = len(others) // 2
+        median = others[half] if len(others) % 2 else math.sqrt(others[half - 1] * others[half])
         return others[0], median, others[-1]
 
 
@@ -170,8 +170,8 @@ class Model:
         return tuple(other for other in self._kin[place(tensor)] if other.name != tensor.name)
 
     def peers(self, tensor: Tensor) -> Peers:
-        """The scale of a tensor and its siblings together, all-zero ones left out."""
-        return self._peers[place(tensor), tensor.shape]
+        """The deviations of a tensor and its siblings, all-zero ones left out."""
+        return self.remember(_deviations).get((place(tensor), tensor.shape), Peers(()))
 
     def is_alike(self, tensor: Tensor) -> bool:
         """Whether a tensor holds the one value that most of its place in other blocks hold, of whatever width."""
@@ -241,15 +241,6 @@ class Model:
         return self._grouped(place)
 
     @cached_property
-    def _peers(self) -> dict[tuple[str, tuple[int, ...]], Peers]:
-        scales: dict[tuple[str, tuple[int, ...]], list[float]] = {}
-        for tensor in self.tensors:
-            stds = scales.setdefault((place(tensor), tensor.shape), [])
-            if tensor.std > 0:
-                stds.append(tensor.std)
-        return {key: Peers(tuple(sorted(stds))) for key, stds in scales.items()}
-
-    @cached_property
     def _partners(self) -> dict[str, list[Tensor]]:
         return self._grouped(_stem)
 
@@ -302,6 +293,22 @@ class Model:
         for tensor in self.tensors:
             groups.setdefault(key(tensor), []).append(tensor)
         return groups
+
+
+def among_peers(
+    tensors: Iterable[Tensor], measure: Callable[[Tensor], float | None]
+) -> dict[tuple[str, tuple[int, ...]], Peers]:
+    """A measure of some tensors by place and shape; those that have none are left out."""
+    found: dict[tuple[str, tuple[int, ...]], list[float]] = {}
+    for tensor in tensors:
+        value = measure(tensor)
+        if value is not None:
+            found.setdefault((place(tensor), tensor.shape), []).append(value)
+    return {key: Peers(tuple(sorted(values))) for key, values in found.items()}
+
+
+def _deviations(model: Model) -> dict[tuple[str, tuple[int, ...]], Peers]:
+    return among_peers(model.tensors, lambda tensor: tensor.std if tensor.std > 0 else None)
 
 
 def _sign(tensor: Tensor) -> int:

@@ -140,22 +140,27 @@ def wrong_fan_ratio(tensor: Tensor, model: Model) -> float | None:
     """How far a linear layer's gain is above those of its blocks, if most of these scale by 1/√fan_in; else None."""
     if tensor.part.kind != "linear" or not tensor.gain or not model.repeats(tensor):
         return None
-    beside = model.remember(_linear_layers)[_blocks_of(tensor)]
-    scaled = [other for other in beside if other.gain and abs(math.log(other.gain)) < math.log(LECUN)]
-    # Of square matrices Xavier's scale is the same.
-    told = sum(other.part.fan_in != other.part.fan_out for other in scaled)
+    if _blocks_of(tensor) not in model.remember(_lists_by_fan):
+        return None
     error = log_std_error(tensor.count, tensor.statistics.moments.kurtosis)
     above = math.log(tensor.gain) > max(math.log(WRONG_FAN), HARD_Z * error)
-    return tensor.gain if above and 2 * len(scaled) > len(beside) and told >= LEAST_SCALED else None
+    return tensor.gain if above else None
 
 
-def _linear_layers(model: Model) -> dict[str, list[Tensor]]:
-    """The weights of the linear layers in each list of blocks."""
-    blocks: dict[str, list[Tensor]] = {}
+def _lists_by_fan(model: Model) -> frozenset[str]:
+    """The lists of blocks most of whose linear layers scale by 1/√fan_in."""
+    lists: dict[str, list[Tensor]] = {}
     for tensor in judged_weights(model):
         if tensor.part.kind == "linear" and model.repeats(tensor):
-            blocks.setdefault(_blocks_of(tensor), []).append(tensor)
-    return blocks
+            lists.setdefault(_blocks_of(tensor), []).append(tensor)
+    found = set()
+    for name, tensors in lists.items():
+        scaled = [other for other in tensors if other.gain and abs(math.log(other.gain)) < math.log(LECUN)]
+        # Of square matrices Xavier's scale is the same.
+        told = sum(other.part.fan_in != other.part.fan_out for other in scaled)
+        if 2 * len(scaled) > len(tensors) and told >= LEAST_SCALED:
+            found.add(name)
+    return frozenset(found)
 
 
 def _blocks_of(tensor: Tensor) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from initaudit.advice import redraw_advice
 from initaudit.examples import bad, good, normal, uniform
+from initaudit.model import Peers, among_peers, place
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
 from initaudit.scale import FARTHEST, farthest
 from initaudit.significance import HARD_Z
@@ -67,16 +68,14 @@ def odd_distribution(tensor: Tensor, model: Model) -> Iterator[Fault]:
     kurtosis = _own_kurtosis(tensor)
     if kurtosis is None or not tensor.is_weight:
         return
-    siblings = [k for other in model.kin(tensor) if other.shape == tensor.shape and (k := _own_kurtosis(other))]
     error = KURTOSIS_ERROR / math.sqrt(tensor.count)
-    if len(siblings) >= LEAST_SIBLINGS:
-        siblings.sort()
-        middle = siblings[len(siblings) // 2]
-        agreed = siblings[-1 - len(siblings) // 4] - siblings[len(siblings) // 4] < ODD_KURTOSIS
-        if agreed and abs(kurtosis - middle) > max(ODD_KURTOSIS, HARD_Z * 2 * error):
+    peers = model.remember(_kurtoses)[place(tensor), tensor.shape]
+    if peers.count > LEAST_SIBLINGS:
+        low, middle, high = peers.spread_of_others(kurtosis)
+        if high - low < ODD_KURTOSIS and abs(kurtosis - middle) > max(ODD_KURTOSIS, HARD_Z * 2 * error):
             yield tensor.fault(
                 f"kurtosis {kurtosis:.2f} ({_law(kurtosis)});"
-                f" its {len(siblings):,} siblings have {middle:.2f} ({_law(middle)})",
+                f" its {peers.count - 1:,} siblings have {middle:.2f} ({_law(middle)})",
                 advice=redraw_advice(tensor, model),
                 kurtosis=kurtosis,
                 expected_kurtosis=middle,
@@ -91,6 +90,10 @@ def odd_distribution(tensor: Tensor, model: Model) -> Iterator[Fault]:
             expected_kurtosis=3.0,
             std_error=error,
         )
+
+
+def _kurtoses(model: Model) -> dict[tuple[str, tuple[int, ...]], Peers]:
+    return among_peers(model.weights, _own_kurtosis)
 
 
 def _own_kurtosis(tensor: Tensor) -> float | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from initaudit.architectures import SCALED_RESIDUALS, architecture_of
 from initaudit.examples import Recipe, bad, good, normal
+from initaudit.model import place
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
 
 OUTPUT = re.compile(
@@ -75,7 +76,7 @@ def unscaled_residual(model: Model) -> Iterator[Fault]:
 
     Draw the last matrix of each branch with std/√(2L).
     """
-    scaled = [tensor for tensor in model.weights if _scaled_base(tensor) and all(map(_scaled_base, model.kin(tensor)))]
+    scaled = _scaled(model)
     architecture = architecture_of(model.config)
     if len(scaled) > 1:
         base = _scaled_base(scaled[0])
@@ -96,6 +97,14 @@ def unscaled_residual(model: Model) -> Iterator[Fault]:
                 std=tensor.std,
                 expected_std=std,
             )
+
+
+def _scaled(model: Model) -> list[Tensor]:
+    """The weights that are scaled by depth as all of their place are."""
+    places: dict[str, list[Tensor]] = {}
+    for tensor in model.weights:
+        places.setdefault(place(tensor), []).append(tensor)
+    return [tensor for tensors in places.values() if all(map(_scaled_base, tensors)) for tensor in tensors]
 
 
 def _scaled_base(tensor: Tensor) -> float | None:
