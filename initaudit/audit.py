@@ -85,6 +85,7 @@ def audit(
     rules: Sequence[Rule],
     *,
     exclude: Sequence[str] = (),
+    workers: int = 1,
     progress: Callable[[Checkpoint], Progress | None] | None = None,
 ) -> Report:
     """Audit every checkpoint behind some paths.
@@ -92,7 +93,7 @@ def audit(
     What cannot be read is among the report's failures and hides nothing else.
     """
     audited, failures = [], []
-    for one in understood(paths, exclude=exclude, progress=progress):
+    for one in understood(paths, exclude=exclude, workers=workers, progress=progress):
         if isinstance(one, Failure):
             failures.append(one)
             continue

@@ -6,14 +6,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from initaudit.checkpoint import Checkpoint, find_checkpoints
-from initaudit.checkpoint.reading import Reader
 from initaudit.errors import CheckpointError
 from initaudit.findings import Failure
 from initaudit.layers import understand
 from initaudit.layers.values import Part
 from initaudit.model import Model, Tensor
 from initaudit.schemes import Draw, Scheme, recognise
-from initaudit.statistics import JUDGED, PIECE_BYTES, Statistics, measure, why_not_judged
+from initaudit.statistics import JUDGED, Statistics, why_not_judged
+from initaudit.workers import measure_all
 
 Progress = Callable[[int], None]
 """Told the number of bytes that were just read."""
@@ -53,22 +53,20 @@ def open_paths(paths: Iterable[Path]) -> tuple[list[Checkpoint], list[Failure]]:
     return checkpoints, failures
 
 
-def read(checkpoint: Checkpoint, *, exclude: Sequence[str] = (), progress: Progress | None = None) -> Understood:
+def read(
+    checkpoint: Checkpoint, *, exclude: Sequence[str] = (), workers: int = 1, progress: Progress | None = None
+) -> Understood:
     """Measure every tensor that can be judged and is not excluded by a glob, and say what each tensor is.
 
     Raises:
         CheckpointError: a file cannot be read to its end, or was changed meanwhile.
 
     """
-    statistics = {}
-    for shard in checkpoint.shards:
-        with Reader.opened(shard, PIECE_BYTES) as reader:
-            for entry in shard.entries:
-                if why_left_out(entry.dtype, entry.count, entry.name, exclude) is None:
-                    statistics[entry.name] = measure(reader, entry)
-                if progress is not None:
-                    progress(entry.end - entry.begin)
-    return understood_from(checkpoint, statistics)
+    judged = [
+        (shard, tuple(e for e in shard.entries if why_left_out(e.dtype, e.count, e.name, exclude) is None))
+        for shard in checkpoint.shards
+    ]
+    return understood_from(checkpoint, measure_all(judged, workers=workers, progress=progress))
 
 
 def understood_from(checkpoint: Checkpoint, statistics: dict[str, Statistics]) -> Understood:
@@ -83,6 +81,7 @@ def understood(
     paths: Iterable[Path],
     *,
     exclude: Sequence[str] = (),
+    workers: int = 1,
     progress: Callable[[Checkpoint], Progress | None] | None = None,
 ) -> Iterator[Understood | Failure]:
     """Each checkpoint behind some paths, understood, or why it is not; one that is odd hides none of the others."""
@@ -90,7 +89,8 @@ def understood(
     yield from failures
     for checkpoint in checkpoints:
         try:
-            yield read(checkpoint, exclude=exclude, progress=progress(checkpoint) if progress else None)
+            told = progress(checkpoint) if progress else None
+            yield read(checkpoint, exclude=exclude, workers=workers, progress=told)
         except CheckpointError as error:
             yield Failure(error.path, error.reason)
         except Exception as error:

@@ -35,7 +35,8 @@ ALLOWED = {
     "conventions": {"model", "scale", "schemes", "significance"},
     "recipe": {"model"},
     "findings": {"checkpoint", "errors", "remedies", "report", "rule"},
-    "understanding": {"checkpoint", "errors", "findings", "layers", "model", "schemes", "statistics"},
+    "workers": {"checkpoint", "statistics"},
+    "understanding": {"checkpoint", "errors", "findings", "layers", "model", "schemes", "statistics", "workers"},
     "causes": {"model"},
     "audit": {
         "causes",
@@ -75,7 +76,7 @@ ALLOWED = {
         "understanding",
         "",
     },
-    "cli": {"audit", "errors", "findings", "registry", "remedies", "repair", "report", "understanding", ""},
+    "cli": {"audit", "errors", "findings", "registry", "remedies", "repair", "report", "understanding", "workers", ""},
     "__main__": {"cli"},
     "": {"audit", "errors", "findings", "registry", "remedies", "repair", "rule"},
 }

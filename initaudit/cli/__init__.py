@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     click on its own exits 1 where it could not open a file or was interrupted, which a gate would read as findings.
     """
+    # Before numpy is imported: its matrix products are those of one piece that fits the cache, which threads only slow.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         status: int = cli.main(arguments, prog_name="initaudit", standalone_mode=False) or 0
         sys.stdout.flush()

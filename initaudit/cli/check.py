@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from initaudit.cli.options import exclude_option, flat, output_options, paths_argument, rule_options
+from initaudit.cli.options import exclude_option, flat, output_options, paths_argument, rule_options, workers_option
 from initaudit.cli.terminal import complain, progress_bars, text_layout, write
 from initaudit.errors import InitauditError
 
@@ -14,6 +14,7 @@ from initaudit.errors import InitauditError
 @paths_argument
 @rule_options
 @exclude_option
+@workers_option
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "info", "never"]),
@@ -31,6 +32,7 @@ def check(
     extend_select: Sequence[list[str]],
     ignore: Sequence[list[str]],
     exclude: tuple[str, ...],
+    workers: int | None,
     fail_on: str,
     output_format: str,
     output_file: Path | None,
@@ -45,13 +47,14 @@ def check(
     """
     from initaudit.audit import audit
     from initaudit.registry import load_rules, select_rules
+    from initaudit.workers import available_cores
 
     chosen = (flat(select) or ("ALL",)) + flat(extend_select)
     rules = select_rules(load_rules(), select=chosen, ignore=flat(ignore))
     if not rules:
         raise InitauditError("no rule is left to apply: --ignore takes back what --select chose")
     with progress_bars(hidden=quiet) as bars:
-        report = audit(paths, rules, exclude=exclude, progress=bars)
+        report = audit(paths, rules, exclude=exclude, workers=workers or available_cores(), progress=bars)
     if output_format == "json":
         text = report.to_json()
     else:

@@ -64,6 +64,7 @@ def fix(
     from initaudit.registry import load_rules, select_rules
     from initaudit.remedies import wish_of
     from initaudit.repair import Destination, fix
+    from initaudit.workers import available_cores
 
     chosen = (flat(select) or ("ALL",)) + flat(extend_select)
     rules = select_rules(load_rules(), select=chosen, ignore=flat(ignore))
@@ -72,7 +73,9 @@ def fix(
     wishes = [wish_of(text) for text in schemes]
     destination = Destination() if dry_run else Destination(output, in_place, backup, force)
     signal.signal(signal.SIGTERM, _terminated)
-    repair = fix(path, rules, destination, exclude=exclude, wishes=wishes, seed=seed, device=device)
+    repair = fix(
+        path, rules, destination, exclude=exclude, wishes=wishes, seed=seed, device=device, workers=available_cores()
+    )
     from initaudit.report.repair import render_json, render_text
 
     if output_format == "json":

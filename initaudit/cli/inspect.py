@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from initaudit.cli.options import exclude_option, output_options, paths_argument
+from initaudit.cli.options import exclude_option, output_options, paths_argument, workers_option
 from initaudit.cli.terminal import complain, progress_bars, text_layout, write
 
 FAILED = 2
@@ -13,10 +13,12 @@ FAILED = 2
 @click.command()
 @paths_argument
 @exclude_option
+@workers_option
 @output_options
 def inspect(
     paths: tuple[Path, ...],
     exclude: tuple[str, ...],
+    workers: int | None,
     output_format: str,
     output_file: Path | None,
     no_color: bool,
@@ -26,11 +28,12 @@ def inspect(
     from initaudit.findings import Failure
     from initaudit.report.inspection import Inspection, inspection_of, render_json, render_text
     from initaudit.understanding import understood
+    from initaudit.workers import available_cores
 
     inspections: list[Inspection] = []
     complaints: list[str] = []
     with progress_bars(hidden=False) as bars:
-        for one in understood(paths, exclude=exclude, progress=bars):
+        for one in understood(paths, exclude=exclude, workers=workers or available_cores(), progress=bars):
             if isinstance(one, Failure):
                 complaints.append(f"{one.path}: {one.message}")
                 continue

@@ -40,6 +40,9 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+workers_option = click.option(
+    "--workers", type=click.IntRange(min=1), help="Processes that read large checkpoints.  [default: one for each core]"
+)
 exclude_option = click.option("--exclude", metavar="GLOB", multiple=True, help="Tensors to leave out; may be repeated.")
 
 

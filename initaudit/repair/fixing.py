@@ -31,6 +31,7 @@ def fix(
     wishes: Sequence[Wish] = (),
     seed: int = 0,
     device: str = "auto",
+    workers: int = 1,
 ) -> Repair:
     """Redraw what ``check`` reports at warning or above, and write the result where it is wanted.
 
@@ -43,7 +44,7 @@ def fix(
     """
     if not destination.is_dry:
         Thread(target=_warm_up, daemon=True).start()
-    found = list(understood([path], exclude=exclude))
+    found = list(understood([path], exclude=exclude, workers=workers))
     failures = tuple(one for one in found if isinstance(one, Failure))
     sound = [one for one in found if isinstance(one, Understood)]
     audited = [judge(one, rules, exclude=exclude) for one in sound]

@@ -107,13 +107,17 @@ def _is_stack(shape: tuple[int, ...]) -> bool:
 
 def _add_up(vector: Vector, axis: int, rank: int) -> Vector:
     """Sums over all of the first ``rank`` axes but one; keys and hashes are weighted, counts and squares are not."""
+    if rank == 1:
+        return vector
     units = np.moveaxis(vector, axis, 0)
     units = units.reshape(units.shape[0], math.prod(units.shape[1:rank]), *vector.shape[rank:])
     if vector.dtype == np.int64:
         return np.asarray(units.sum(axis=1))
     if vector.dtype == np.uint64:
         return np.asarray((units * _long_odds(units.shape[1])).sum(axis=1))
-    weights = np.resize(fixed_weights(vector.dtype), units.shape[1])
+    weights = fixed_weights(vector.dtype)[: units.shape[1]]
+    if len(weights) < units.shape[1]:
+        weights = np.resize(weights, units.shape[1])
     return np.stack([units[..., 0] @ weights, units[..., 1].sum(axis=1)], axis=1)
 
 

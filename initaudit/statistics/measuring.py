@@ -72,7 +72,7 @@ def _measure(reader: Reader, entry: Entry) -> Statistics:
         negative_infinite=negative_infinite,
         # That the units of a constant are equal needs no second look.
         units={} if constant else units.fold(lambda: _read_words(reader, entry, grid)),
-        sample=sample_of(sample, entry.dtype),
+        sample=sample_of(sample, entry.dtype, constant=float(minimum) if constant and not nan else None),
         column_spread=units.column_spread,
         is_symmetric=not constant and units.is_symmetric,
     )

@@ -14,9 +14,12 @@ SIGNS = 256
 draws agree in all of them with a probability of 2^-256, and in 64 with one of 5e-20."""
 
 
-def sample_of(raw: NDArray[np.uint8], dtype: str) -> Sample:
-    """What the first elements of a tensor show; ``raw`` are their bytes."""
+def sample_of(raw: NDArray[np.uint8], dtype: str, *, constant: float | None = None) -> Sample:
+    """What the first elements of a tensor show; ``raw`` are their bytes, ``constant`` the one value that all hold."""
     words = raw.view(f"<u{width(dtype)}")
+    if constant is not None:  # most tensors of a fresh model are ones or zeros, and small
+        signs = (b"\xff" if constant < 0 else b"\0") * (min(len(words), SIGNS) // 8)
+        return Sample(len(words), 1, constant, len(words) if constant else 0, signs)
     values, counts = np.unique(words, return_counts=True)
     sign = 8 * width(dtype) - 1
     filled = np.flatnonzero(values & values.dtype.type((1 << sign) - 1))  # without the two zeros
