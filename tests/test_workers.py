@@ -17,6 +17,7 @@ RULES = tuple(load_rules().values())
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)  # the processes are to add up as this one does
     monkeypatch.setattr(workers, "WORTH_IT", 0)
     monkeypatch.setattr(workers, "BATCH_BYTES", 500_000)
 

@@ -55,11 +55,16 @@ def _measure(reader: Reader, entry: Entry) -> Statistics:
             finite = values[np.isfinite(values)].astype(np.float64)
             # In the units a value that is none stands as a one: neither dead nor, as the exact look sees it, equal.
             values = np.where(np.isfinite(values), values, 1).astype(np.float64)
+        squares, empty = values * values, values == 0
         if finite.size:
-            moments = merge(moments, moments_of(finite))
-            minimum, maximum = min(minimum, float(finite.min())), max(maximum, float(finite.max()))
-            zeros += int(np.count_nonzero(finite == 0))
-        units.add(piece, values)
+            low, high = float(finite.min()), float(finite.max())
+            minimum, maximum = min(minimum, low), max(maximum, high)
+            whole = finite is values
+            here = Moments(finite.size, low) if low == high else moments_of(finite, squares if whole else None)
+            moments = merge(moments, here)
+        empties = int(np.count_nonzero(empty))
+        zeros += empties
+        units.add(piece, values, squares, empty if empties else None)
     constant = minimum == maximum
     return Statistics(
         count=entry.count,

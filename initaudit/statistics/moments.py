@@ -6,29 +6,37 @@ Sources: Chan, Golub & LeVeque 1979 for the mean and the variance, Pébay 2008 f
 import numpy as np
 
 from initaudit.statistics.dtypes import Floats
+from initaudit.statistics.grid import PIECE_ELEMENTS, fixed_ones
 from initaudit.statistics.values import Moments
 
+CENTRED = 0.01
+"""The squared mean over the mean square up to which sums about zero lose no digit that matters: one in a hundred."""
 
-def moments_of(values: Floats) -> Moments:
-    """The moments of a piece of finite values, one-dimensional.
 
-    Sums run over the distance from a rough mean in the piece's own precision, which in float32 and pieces of up to
-    2^17 elements is exact to 1e-6 of the deviation; raw power sums would lose norm scales (1 ± 1e-3) altogether.
+def moments_of(values: Floats, squares: Floats | None = None) -> Moments:
+    """The moments of a piece of finite values, one-dimensional; ``squares`` are theirs, if they are at hand.
+
+    Sums run over the distance from a rough mean in the piece's own precision, or from zero where the mean is as good as
+    that: in float32 and pieces of up to 2^17 elements they are exact to 3e-6 of the deviation (1e-7 but for bfloat16,
+    whose squares all round alike). Raw power sums of norm scales (1 ± 1e-3) would be lost altogether.
     """
     count = values.size
     if count == 0:
         return Moments()
-    pivot = values.mean()
-    apart = values - pivot
-    squares = apart * apart
+    ones = fixed_ones(values.dtype)[:count] if count <= PIECE_ELEMENTS else np.ones(count, values.dtype)
+    mean, total = float(np.dot(values, ones)) / count, float(np.dot(values, values))
+    pivot = 0.0 if count * mean * mean <= CENTRED * total else mean
+    if pivot or squares is None:
+        values = values - values.dtype.type(pivot)
+        squares = values * values
     # The sums about the pivot, which is not quite the mean ...
-    s1, s2 = float(apart.sum()), float(np.dot(apart, apart))
-    s3, s4 = float(np.dot(squares, apart)), float(np.dot(squares, squares))
+    s1, s2 = float(np.dot(values, ones)), float(np.dot(values, values))
+    s3, s4 = float(np.dot(squares, values)), float(np.dot(squares, squares))
     # ... and about the mean, which lies `shift` beside it.
     shift = s1 / count
     return Moments(
         count,
-        float(pivot) + shift,
+        float(values.dtype.type(pivot)) + shift,
         s2 - count * shift * shift,
         s3 - 3 * shift * s2 + 2 * count * shift * shift * shift,
         s4 - 4 * shift * s3 + 6 * shift * shift * s2 - 3 * count * shift * shift * shift * shift,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initaudit.statistics.dtypes import Floats
-from initaudit.statistics.grid import PIECE_ELEMENTS, Grid, Piece, fixed_odds, fixed_weights
+from initaudit.statistics.grid import PIECE_ELEMENTS, Grid, Piece, fixed_odds, fixed_ones, fixed_weights
 from initaudit.statistics.values import Units
 
 MAX_UNITS = 1 << 21
@@ -48,23 +48,21 @@ class UnitSums:
             self._row_keys, self._row_zeros = np.zeros((rows, 2)), np.zeros(rows, np.int64)
             self._column_keys, self._column_zeros = np.zeros((columns, 2)), np.zeros(columns, np.int64)
 
-    def add(self, piece: Piece, values: Floats) -> None:
-        """Take in the values of a piece, one-dimensional and finite."""
+    def add(self, piece: Piece, values: Floats, squares: Floats, empty: NDArray[np.bool_] | None) -> None:
+        """Take in a piece: its values, one-dimensional and finite, their squares, and which are zero, if any is."""
         if not self._kept:
             return
-        matrix = values.reshape(piece.rows, piece.columns)
+        shape = piece.rows, piece.columns
+        matrix, lengths = values.reshape(shape), squares.reshape(shape)
         rows, columns, down = _spans(self._grid, piece)
-        weights = fixed_weights(values.dtype)
-        squares = matrix * matrix
-        ones = np.ones(max(matrix.shape), values.dtype)
+        weights, ones = fixed_weights(values.dtype), fixed_ones(values.dtype)
         self._row_keys[rows, 0] += matrix @ weights[: piece.columns]
-        self._row_keys[rows, 1] += squares @ ones[: piece.columns]
+        self._row_keys[rows, 1] += lengths @ ones[: piece.columns]
         self._column_keys[columns, 0] += weights[down] @ matrix
-        self._column_keys[columns, 1] += ones[: piece.rows] @ squares
-        empty = matrix == 0
-        if empty.any():
-            self._row_zeros[rows] += np.count_nonzero(empty, axis=1)
-            self._column_zeros[columns] += np.count_nonzero(empty, axis=0)
+        self._column_keys[columns, 1] += ones[: piece.rows] @ lengths
+        if empty is not None:
+            self._row_zeros[rows] += np.count_nonzero(empty.reshape(shape), axis=1)
+            self._column_zeros[columns] += np.count_nonzero(empty.reshape(shape), axis=0)
 
     @property
     def column_spread(self) -> float | None:
