@@ -26,11 +26,13 @@ def moments_of(values: Floats, squares: Floats | None = None) -> Moments:
     ones = fixed_ones(values.dtype)[:count] if count <= PIECE_ELEMENTS else np.ones(count, values.dtype)
     mean, total = float(np.dot(values, ones)) / count, float(np.dot(values, values))
     pivot = 0.0 if count * mean * mean <= CENTRED * total else mean
-    if pivot or squares is None:
-        values = values - values.dtype.type(pivot)
-        squares = values * values
     # The sums about the pivot, which is not quite the mean ...
-    s1, s2 = float(np.dot(values, ones)), float(np.dot(values, values))
+    s1, s2 = count * mean, total
+    if pivot:
+        values, squares = values - values.dtype.type(pivot), None
+        s1, s2 = float(np.dot(values, ones)), float(np.dot(values, values))
+    if squares is None:
+        squares = values * values
     s3, s4 = float(np.dot(squares, values)), float(np.dot(squares, squares))
     # ... and about the mean, which lies `shift` beside it.
     shift = s1 / count

@@ -6,16 +6,12 @@ Each run is a whole process; what counts are the ratios within one run. A file o
 """
 
 import argparse
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
+from processes import median, run
 from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
 
@@ -35,35 +31,6 @@ with safe_open(sys.argv[1], "pt") as file:
         t = file.get_tensor(name).float()
         print(name, t.mean().item(), t.std().item(), t.min().item(), t.max().item(), (t == 0).sum().item())
 """
-
-RUNNER = """
-import runpy, sys
-sys.argv = sys.argv[1:]
-try:
-    runpy.run_module(sys.argv[0], run_name="__main__") if sys.argv[0] == "initaudit" else exec(sys.argv[0])
-finally:
-    peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
-    print("peak", peak.split()[1], file=sys.stderr)
-"""
-
-
-class Run(NamedTuple):
-    """Seconds of a whole process, and the most memory it had, in MB; that of its own processes not included."""
-
-    seconds: float
-    peak: float
-
-
-def run(*arguments: str) -> Run:
-    """One process."""
-    start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", RUNNER, *arguments], capture_output=True, text=True, check=False)
-    return Run(time.perf_counter() - start, int(done.stderr.rsplit("peak ", 1)[1]) / 1024)
-
-
-def median(runs: list[Run]) -> float:
-    """The median of their seconds."""
-    return statistics.median(one.seconds for one in runs)
 
 
 def compare(path: Path, runs: int) -> None:

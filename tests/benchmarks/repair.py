@@ -8,14 +8,12 @@ Each run is a whole process; fsync is reported apart, as the script does none.
 import argparse
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+from processes import median, run
 from safetensors.numpy import save_file
 
 SCRIPT = """
@@ -25,32 +23,6 @@ tensors = load_file(sys.argv[1])
 torch.nn.init.normal_(tensors["layers.1.weight"], std=0.02)
 save_file(tensors, sys.argv[2])
 """
-
-RUNNER = """
-import runpy, sys
-sys.argv = sys.argv[1:]
-try:
-    runpy.run_module(sys.argv[0], run_name="__main__") if sys.argv[0] == "initaudit" else exec(sys.argv[0])
-finally:
-    peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
-    print("peak", peak.split()[1], file=sys.stderr)
-"""
-
-
-class Run(NamedTuple):
-    """Seconds of a whole process, and the most memory it had, in MB."""
-
-    seconds: float
-    peak: float
-
-
-def run(*arguments: str) -> Run:
-    """One process, begun with nothing left to be written to the disk."""
-    os.sync()
-    start = time.perf_counter()
-    command = [sys.executable, "-c", RUNNER, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return Run(time.perf_counter() - start, int(done.stderr.rsplit("peak ", 1)[1]) / 1024)
 
 
 def synced(path: Path) -> float:
@@ -83,10 +55,10 @@ def main() -> None:
             ours.append(run("initaudit", "fix", str(source), "--output", str(target)))
             target.unlink()
         for name, runs in (("load, reinitialise, save", theirs), ("fix", ours)):
-            seconds = statistics.median(one.seconds for one in runs)
-            print(f"{name:26s} {seconds:6.2f} s, peak {max(one.peak for one in runs):,.0f} MB")
-        ratio = statistics.median(a.seconds for a in ours) / statistics.median(b.seconds for b in theirs)
-        print(f"ratio {ratio:.2f}, fsync included in ours; fsync alone takes {statistics.median(disk):.2f} s")
+            print(f"{name:26s} {median(runs):6.2f} s, peak {max(one.peak for one in runs):,.0f} MB")
+        print(
+            f"ratio {median(ours) / median(theirs):.2f}, fsync included in ours; fsync alone takes {statistics.median(disk):.2f} s"
+        )
 
 
 if __name__ == "__main__":
