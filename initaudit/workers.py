@@ -35,34 +35,35 @@ def measure_all(
         CheckpointError: a file cannot be read to its end, or was changed meanwhile.
 
     """
-    batches = list(_batches(judged))
-    size = sum(map(_bytes, batches))
+    told = progress or (lambda count: None)
     found: dict[str, Statistics] = {}
-    for batch, measured in zip(batches, _measured(batches, workers if size >= WORTH_IT else 1), strict=True):
-        found |= measured
-        if progress is not None:
-            progress(_bytes(batch))
-    return found
-
-
-def _measured(batches: Sequence[Batch], workers: int) -> Iterator[dict[str, Statistics]]:
-    if min(workers, len(batches)) < 2:
-        yield from map(measure_batch, batches)
-        return
+    batches = list(_batches(judged))
+    if min(workers, len(batches)) < 2 or sum(map(_bytes, batches)) < WORTH_IT:
+        for whole in judged:
+            found |= measure_batch(whole, told)
+        return found
     import multiprocessing  # costs a twentieth of a second, which most runs need not pay
     from concurrent.futures import ProcessPoolExecutor
 
     # Not forked: a process with threads (a progress bar's, CUDA's) may hold locks that nobody would ever release.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(batches)), mp_context=context) as pool:
-        yield from pool.map(measure_batch, batches)
+        for batch, measured in zip(batches, pool.map(measure_batch, batches), strict=True):
+            found |= measured
+            told(_bytes(batch))
+    return found
 
 
-def measure_batch(batch: Batch) -> dict[str, Statistics]:
-    """The statistics of some tensors of one shard."""
+def measure_batch(batch: Batch, progress: Callable[[int], None] | None = None) -> dict[str, Statistics]:
+    """The statistics of some tensors of one shard; ``progress`` is told the bytes of each."""
     shard, entries = batch
+    found = {}
     with Reader.opened(shard, PIECE_BYTES) as reader:
-        return {entry.name: measure(reader, entry) for entry in entries}
+        for entry in entries:
+            found[entry.name] = measure(reader, entry)
+            if progress is not None:
+                progress(entry.end - entry.begin)
+    return found
 
 
 def _batches(judged: Iterable[Batch]) -> Iterator[Batch]:
