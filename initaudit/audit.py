@@ -11,7 +11,7 @@ from initaudit.conventions import excuse
 from initaudit.findings import Audited, Failure, Finding, Intended, NotJudged, Report
 from initaudit.model import Fault, Model
 from initaudit.recipe import describe
-from initaudit.remedies import choose
+from initaudit.remedies import Healthy, choose
 from initaudit.rule import Rule, Severity
 from initaudit.understanding import Progress, Understood, crashed, understood, why_left_out
 
@@ -60,10 +60,11 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
 def _with_repairs(findings: Sequence[Finding], model: Model) -> Iterator[Finding]:
     """The findings, each with what its tensor should be filled with, as far as the healthy ones tell."""
     doubtful = [finding for finding in findings if finding.severity is not Severity.INFO]
-    faulty = frozenset(name for finding in doubtful for name in finding.faulty)
+    healthy = Healthy(model, frozenset(name for finding in doubtful for name in finding.faulty))
     for finding in findings:
-        if finding in doubtful and finding.faulty and not finding.rule.startswith(PROVENANCE):
-            yield replace(finding, repair=choose(model[finding.faulty[0]], model, faulty, finding.evidence))
+        asked = finding.severity is not Severity.INFO and finding.faulty
+        if asked and not finding.rule.startswith(PROVENANCE):
+            yield replace(finding, repair=choose(model[finding.faulty[0]], healthy, finding.evidence))
         else:
             yield finding
 

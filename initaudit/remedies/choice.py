@@ -4,13 +4,13 @@ Sources of what is usual for a kind: PyTorch's modules, and the papers named in 
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from initaudit.advice import he, lecun
 from initaudit.architectures import ZERO_CENTRED_NORMS, architecture_of
 from initaudit.model import Model, Tensor
-from initaudit.remedies.siblings import as_siblings, as_the_model
+from initaudit.remedies.siblings import Healthy, as_siblings, as_the_model
 from initaudit.remedies.values import Remedy, constant, normal
 from initaudit.scale import is_output
 
@@ -23,36 +23,32 @@ ACTIVATION_KEYS = ("hidden_act", "activation_function", "hidden_activation", "ac
 ROTARY_BASE = 10000.0
 
 
-def choose(
-    tensor: Tensor, model: Model, faulty: Collection[str], evidence: Mapping[str, Any] | None = None
-) -> Remedy | None:
-    """What a tensor should hold instead, None where nothing says so.
-
-    ``faulty`` names the tensors that nobody should follow, and ``evidence`` is that of the finding.
-    """
+def choose(tensor: Tensor, healthy: Healthy, evidence: Mapping[str, Any] | None = None) -> Remedy | None:
+    """What a faulty tensor should hold instead, None where nothing says so; ``evidence`` is that of the finding."""
+    model = healthy.model
     match tensor.part.role:
         case "weight" | "embedding" | "positional" | "token" | "rnn_weight":
-            return _drawn(tensor, model, faulty, evidence or {})
+            return _drawn(tensor, healthy, evidence or {})
         case "bias" | "rnn_bias" | "norm_shift":
-            return as_siblings(tensor, model, faulty) or _bias(tensor, model, faulty)
+            return as_siblings(tensor, healthy) or _bias(tensor, healthy)
         case "norm_scale":
-            return as_siblings(tensor, model, faulty) or _norm_scale(model)
+            return as_siblings(tensor, healthy) or _norm_scale(model)
         case "running_stat":
             variance = "var" in tensor.name.rpartition(".")[2]
             return constant(float(variance), f"a fresh running {'variance is 1' if variance else 'mean is 0'}")
         case _:
-            return _by_formula(tensor, model) or as_siblings(tensor, model, faulty)
+            return _by_formula(tensor, model) or as_siblings(tensor, healthy)
 
 
-def _drawn(tensor: Tensor, model: Model, faulty: Collection[str], evidence: Mapping[str, Any]) -> Remedy | None:
-    found = as_siblings(tensor, model, faulty)
+def _drawn(tensor: Tensor, healthy: Healthy, evidence: Mapping[str, Any]) -> Remedy | None:
+    found = as_siblings(tensor, healthy)
     expected = evidence.get("expected_std")
     if found is None and isinstance(expected, float) and expected > 0:
         found = normal(expected, "the deviation that the finding expects")
     if found is None and tensor.part.role in ("weight", "rnn_weight"):
-        found = as_the_model(tensor, model, faulty) or _by_kind(tensor, model)
+        found = as_the_model(tensor, healthy) or _by_kind(tensor, healthy.model)
     found = found or normal(USUAL_STD, f"usual for a table of kind {tensor.part.role}")
-    padding = _padding_row(tensor, model)
+    padding = _padding_row(tensor, healthy.model)
     if padding is None:
         return found
     return Remedy(found.scheme, found.law, {**found.parameters, "padding": padding}, found.reason)
@@ -79,14 +75,14 @@ def _uniform(scheme: str, std: float, reason: str) -> Remedy:
     return Remedy(scheme, "uniform", {"std": std}, reason)
 
 
-def _bias(tensor: Tensor, model: Model, faulty: Collection[str]) -> Remedy:
+def _bias(tensor: Tensor, healthy: Healthy) -> Remedy:
     """Zero, or PyTorch's default where that is what the biases of the model are."""
     if tensor.is_bias:
-        healthy = [other for other in model.tensors if other.is_bias and other.name not in faulty and other.count > 1]
-        drawn = [other for other in healthy if not other.statistics.is_constant]
-        fan = next((other.part.fan_in for other in model.partners(tensor) if other.is_weight), None)
-        if fan and 2 * len(drawn) > len(healthy):
-            return _uniform("torch_default", (3 * fan) ** -0.5, f"as {len(drawn):,} of {len(healthy):,} biases are")
+        biases = [other for other in healthy.tensors if other.is_bias and other.count > 1]
+        drawn = [other for other in biases if not other.statistics.is_constant]
+        fan = next((other.part.fan_in for other in healthy.model.partners(tensor) if other.is_weight), None)
+        if fan and 2 * len(drawn) > len(biases):
+            return _uniform("torch_default", (3 * fan) ** -0.5, f"as {len(drawn):,} of {len(biases):,} biases are")
     return constant(0.0, "a bias starts at zero" if tensor.is_bias else "the shift of a norm starts at zero")
 
 

@@ -4,8 +4,9 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Collection, Hashable, Sequence
+from functools import cached_property
 
-from initaudit.model import Model, Tensor
+from initaudit.model import Model, Tensor, place
 from initaudit.remedies.values import Law, Remedy, constant
 from initaudit.scale import is_output
 from initaudit.schemes import FAMILIES, NORMAL, UNIFORM, Depth, Family, Scheme, candidates, family_of
@@ -23,33 +24,56 @@ LEAST_WEIGHTS = 2
 _BLOCK = re.compile(r"(?:^|\.)(\d{1,5})\.")
 
 
-def as_siblings(tensor: Tensor, model: Model, faulty: Collection[str]) -> Remedy | None:
+class Healthy:
+    """The tensors of a model that others may follow: those in which nothing was found."""
+
+    def __init__(self, model: Model, faulty: Collection[str]) -> None:
+        self.model = model
+        self.tensors = tuple(t for t in model.tensors if t.name not in faulty and not t.statistics.nonfinite)
+        self._places: dict[str, list[Tensor]] = {}
+        for tensor in self.tensors:
+            self._places.setdefault(place(tensor), []).append(tensor)
+        self._agreeing: dict[str, list[Tensor]] = {}
+
+    def beside(self, tensor: Tensor) -> tuple[int, list[Tensor]]:
+        """How many there are at a faulty tensor's place, and those of them that show what most of them show."""
+        at = place(tensor)
+        siblings = self._places.get(at, [])
+        if at not in self._agreeing:
+            self._agreeing[at] = _majority(siblings)
+        return len(siblings), self._agreeing[at]
+
+    @cached_property
+    def recipe(self) -> tuple[int, list[Tensor]]:
+        """How many weights say how this model is drawn, and those of them that most agree with."""
+        weights = [
+            tensor
+            for tensor in self.tensors
+            if tensor.part.role == "weight" and tensor.std > 0
+            if self.model.repeats(tensor) or not is_output(tensor, self.model)
+            if tensor.scheme is not None and tensor.scheme.name not in BY_DEPTH
+        ]
+        return len(weights), _majority([tensor for tensor in weights if tensor.scheme and tensor.scheme.is_named])
+
+
+def as_siblings(tensor: Tensor, healthy: Healthy) -> Remedy | None:
     """What most healthy tensors of the same place hold, drawn anew; None where there are none, or they disagree."""
-    kin = [other for other in model.kin(tensor) if other.name not in faulty and not other.statistics.nonfinite]
-    agreeing = _majority(kin)
+    count, agreeing = healthy.beside(tensor)
     if not agreeing:
         return None
-    reason = f"as {len(agreeing):,} of {len(kin):,} siblings"
+    reason = f"as {len(agreeing):,} of {count:,} siblings"
     first = agreeing[0]
     if first.statistics.is_constant:
         return constant(first.statistics.minimum, reason)
-    return _drawn_as(tensor, agreeing, model, reason)
+    return _drawn_as(tensor, agreeing, healthy.model, reason)
 
 
-def as_the_model(tensor: Tensor, model: Model, faulty: Collection[str]) -> Remedy | None:
+def as_the_model(tensor: Tensor, healthy: Healthy) -> Remedy | None:
     """What more than half of the model's healthy weights are drawn from; None where nothing is."""
-    healthy = [
-        other
-        for other in model.weights
-        if other.name not in faulty and other.std > 0 and other.part.role == tensor.part.role
-        if model.repeats(other) or not is_output(other, model)
-        if other.scheme is not None and other.scheme.name not in BY_DEPTH
-    ]
-    named = [other for other in healthy if other.scheme is not None and other.scheme.is_named]
-    agreeing = _majority(named)
-    if len(agreeing) < LEAST_WEIGHTS or 2 * len(agreeing) <= len(healthy):
+    count, agreeing = healthy.recipe
+    if len(agreeing) < LEAST_WEIGHTS or 2 * len(agreeing) <= count:
         return None
-    return _drawn_as(tensor, agreeing, model, f"as {len(agreeing):,} of {len(healthy):,} weights of this model")
+    return _drawn_as(tensor, agreeing, healthy.model, f"as {len(agreeing):,} of {count:,} weights of this model")
 
 
 def _majority(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -118,8 +142,18 @@ def _depth(tensor: Tensor, model: Model) -> Depth | None:
     found = _BLOCK.search(tensor.name[:500])
     if found is None:
         return None
-    numbers = (_BLOCK.search(other.name[:500]) for other in (tensor, *model.kin(tensor)))
-    return Depth(int(found[1]), 1 + max(int(number[1]) for number in numbers if number))
+    last = model.remember(_last_blocks)
+    return Depth(int(found[1]), 1 + last[place(tensor)])
+
+
+def _last_blocks(model: Model) -> dict[str, int]:
+    """The highest number of a block at each place."""
+    last: dict[str, int] = {}
+    for tensor in model.tensors:
+        found = _BLOCK.search(tensor.name[:500])
+        if found is not None:
+            last[place(tensor)] = max(last.get(place(tensor), 0), int(found[1]))
+    return last
 
 
 def _family(others: Sequence[Tensor]) -> Family:

@@ -6,7 +6,7 @@ from initaudit.audit import PROVENANCE
 from initaudit.conventions import is_second_factor
 from initaudit.findings import Audited, Finding
 from initaudit.model import Model
-from initaudit.remedies import AskedError, Remedy, Wish, choose
+from initaudit.remedies import AskedError, Healthy, Remedy, Wish, choose
 from initaudit.repair.values import Plan, Redraw, Unrepaired
 from initaudit.understanding import Understood
 
@@ -25,13 +25,13 @@ def plan_repair(one: Understood, audited: Audited, wishes: Sequence[Wish] = ()) 
             by_tensor.setdefault(name, []).append(finding)
     redraws = []
     unrepaired = [Unrepaired(path, finding.tensor, (finding.rule,), TRAINED) for finding in trained]
-    kept = _kept_zeros(by_tensor, model)
+    kept, healthy = _kept_zeros(by_tensor, model), Healthy(model, by_tensor.keys())
     for name, findings in by_tensor.items():
         rules = tuple(sorted({finding.rule for finding in findings}))
         wished = any(wish.covers(model[name]) for wish in wishes)
         if name in kept and not wished:
             continue
-        remedy = _remedy(name, findings, model, by_tensor, wishes)
+        remedy = _remedy(name, findings, healthy, wishes)
         if isinstance(remedy, Remedy):
             redraws.append(Redraw(name, rules, remedy))
         else:
@@ -41,15 +41,9 @@ def plan_repair(one: Understood, audited: Audited, wishes: Sequence[Wish] = ()) 
     return Plan(one.checkpoint, tuple(order), tuple(unrepaired), before)
 
 
-def _remedy(
-    name: str,
-    findings: Sequence[Finding],
-    model: Model,
-    faulty: Mapping[str, object],
-    wishes: Sequence[Wish],
-) -> Remedy | str:
+def _remedy(name: str, findings: Sequence[Finding], healthy: Healthy, wishes: Sequence[Wish]) -> Remedy | str:
     """What a tensor is filled with, or why nothing is known; the last wish that covers it counts."""
-    tensor = model[name]
+    tensor = healthy.model[name]
     for wish in reversed(wishes):
         if wish.covers(tensor):
             try:
@@ -57,7 +51,7 @@ def _remedy(
             except AskedError as error:
                 return str(error)
     evidence = next((finding.evidence for finding in findings if "expected_std" in finding.evidence), {})
-    return choose(tensor, model, faulty.keys(), evidence) or NO_SCHEME
+    return choose(tensor, healthy, evidence) or NO_SCHEME
 
 
 def _kept_zeros(by_tensor: Mapping[str, Sequence[Finding]], model: Model) -> frozenset[str]:
