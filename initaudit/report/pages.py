@@ -38,7 +38,19 @@ def page(rule: Rule) -> str:
     """One rule's page in Markdown, its examples at the end."""
     lines = [f"# {rule.code} {rule.name} ({rule.severity.value})", "", rule.page, "", "## Examples", ""]
     for example in rule.examples:
-        verdict = "silent" if example.is_good else f"found at `{', '.join(example.at)}`"
-        tensors = "; ".join(f"`{name}` = `{recipe!r}`" for name, recipe in example.tensors.items())
-        lines.append(f"- {example.caption} ({verdict}): {tensors}")
+        verdict = "silent" if example.is_good else f"found at {_some([f'`{name}`' for name in example.at], ', ')}"
+        # What the rule is about stands first.
+        ordered = sorted(example.tensors.items(), key=lambda item: item[0] not in example.at)
+        stated = f"; config.json: `{dict(example.config)}`" if example.config else ""
+        tensors = _some([f"`{name}` = `{recipe!r}`" for name, recipe in ordered], "; ")
+        lines.append(f"- {example.caption} ({verdict}): {tensors}{stated}")
     return "\n".join(lines)
+
+
+MOST_TENSORS = 4
+"""Tensors of an example that are shown; blocks repeat themselves."""
+
+
+def _some(items: list[str], separator: str) -> str:
+    more = f"{separator}and {len(items) - MOST_TENSORS} more" if len(items) > MOST_TENSORS else ""
+    return separator.join(items[:MOST_TENSORS]) + more
