@@ -30,6 +30,7 @@ class Recipe:
     offset: float = 0.0
     bound: float = 0.0
     mirrored: bool = False
+    shared: float = 0.0
     stream: str = ""
 
     def __repr__(self) -> str:
@@ -40,6 +41,7 @@ class Recipe:
         )
         base += "".join(f".scale({where!r}, {factor:g})" for where, factor in self.scaled)
         base += ".mirror()" if self.mirrored else ""
+        base += f".lean({self.shared:g})" if self.shared else ""
         base += f".clamp({self.bound:g})" if self.bound else ""
         base += f".round({self.grid:g})" if self.grid else ""
         base += f".cut({self.dead_zone:g})" if self.dead_zone else ""
@@ -58,6 +60,10 @@ class Recipe:
     def mirror(self) -> "Recipe":
         """The same, square, with its transpose added."""
         return replace(self, mirrored=True)
+
+    def lean(self, share: float) -> "Recipe":
+        """The same with so much of its first row added to every row."""
+        return replace(self, shared=share)
 
     def clamp(self, bound: float) -> "Recipe":
         """The same with all values that are farther from zero than a bound set to it."""
@@ -99,6 +105,8 @@ class Recipe:
             values[_index(where)] *= factor
         if self.mirrored:
             values = values + values.T
+        if self.shared:
+            values = values + self.shared * values[:1]
         if self.bound:
             values = np.clip(values, -self.bound, self.bound)
         if self.grid:

@@ -73,8 +73,8 @@ class Grid:
         """A vector over the units along an axis from those over all rows and all columns.
 
         ``rows`` is [slices · rows, …] and ``columns`` [slices · columns, …]. Counts (int64) are added up over what a
-        unit spans, hashes (uint64) with weights, so that order matters; of pairs of a key and a sum of squares
-        (float64, [units, 2]) the keys are.
+        unit spans, hashes (uint64) with weights, so that order matters; of triples of a key, a sum of squares and
+        a sum (float64, [units, 3]) the keys are.
         """
         rank = len(self.shape)
         if _is_stack(self.shape):
@@ -118,7 +118,7 @@ def _add_up(vector: Vector, axis: int, rank: int) -> Vector:
     weights = fixed_weights(vector.dtype)[: units.shape[1]]
     if len(weights) < units.shape[1]:
         weights = np.resize(weights, units.shape[1])
-    return np.stack([units[..., 0] @ weights, units[..., 1].sum(axis=1)], axis=1)
+    return np.column_stack([units[..., 0] @ weights, units[..., 1:].sum(axis=1)])
 
 
 @cache

@@ -1,9 +1,9 @@
-"""Units that are dead or equal: what one pass keeps of each row and column of a tensor.
+"""Units that are dead, equal or leaning: what one pass keeps of each row and column of a tensor.
 
 While a tensor is read, each row and each column has a linear key (its product with a fixed random vector), a sum of
-squares and a count of zeros. Equal units agree in both of the first; unequal ones do with a probability under 1e-10 a
-pair, and only where some agree is the tensor read once more, for exact hashes. When the tensor ends, the vectors are
-folded into one small `Units` an axis.
+squares, a sum and a count of zeros. Equal units agree in the first three; unequal ones do with a probability under
+1e-10 a pair, and only where some agree is the tensor read once more, for exact hashes. When the tensor ends, the
+vectors are folded into one small `Units` an axis.
 """
 
 import math
@@ -45,8 +45,8 @@ class UnitSums:
         self._grid = grid
         self._kept = bool(grid.unit_axes) and min(rows, columns) > 0 and max(rows, columns) <= MAX_UNITS
         if self._kept:
-            self._row_keys, self._row_zeros = np.zeros((rows, 2)), np.zeros(rows, np.int64)
-            self._column_keys, self._column_zeros = np.zeros((columns, 2)), np.zeros(columns, np.int64)
+            self._row_keys, self._row_zeros = np.zeros((rows, 3)), np.zeros(rows, np.int64)
+            self._column_keys, self._column_zeros = np.zeros((columns, 3)), np.zeros(columns, np.int64)
 
     def add(self, piece: Piece, values: Floats, squares: Floats, empty: NDArray[np.bool_] | None) -> None:
         """Take in a piece: its values, one-dimensional and finite, their squares, and which are zero, if any is."""
@@ -58,8 +58,10 @@ class UnitSums:
         weights, ones = fixed_weights(values.dtype), fixed_ones(values.dtype)
         self._row_keys[rows, 0] += matrix @ weights[: piece.columns]
         self._row_keys[rows, 1] += lengths @ ones[: piece.columns]
+        self._row_keys[rows, 2] += matrix @ ones[: piece.columns]
         self._column_keys[columns, 0] += weights[down] @ matrix
         self._column_keys[columns, 1] += ones[: piece.rows] @ lengths
+        self._column_keys[columns, 2] += ones[: piece.rows] @ matrix
         if empty is not None:
             self._row_zeros[rows] += np.count_nonzero(empty.reshape(shape), axis=1)
             self._column_zeros[columns] += np.count_nonzero(empty.reshape(shape), axis=0)
@@ -93,7 +95,7 @@ class UnitSums:
             if _some_agree(keys[alive]):
                 hashes = hashes or _hash(self._grid, reread())
                 classes = _equals(self._grid.gather(axis, *hashes)[alive], alive)
-            folded[axis] = _summary(zeros, size, classes, keys[:, 1])
+            folded[axis] = _summary(zeros, size, classes, keys[:, 1], keys[:, 2])
         return folded
 
 
@@ -109,7 +111,7 @@ def _spans(grid: Grid, piece: Piece) -> tuple[slice, slice, slice]:
 
 
 def _some_agree(keys: NDArray[np.float64]) -> bool:
-    """Whether any two units agree in both keys within rounding."""
+    """Whether any two units agree in all keys within rounding."""
     if len(keys) < 2:
         return False
     tolerance = KEY_TOLERANCE * np.sqrt(np.mean(keys * keys, axis=0))
@@ -149,8 +151,18 @@ def _spread(squares: NDArray[np.float64]) -> float | None:
     return float(squares.std() / squares.mean()) if squares.any() else None
 
 
+def _lean(sums: NDArray[np.float64], squares: NDArray[np.float64], size: int) -> float | None:
+    """The variance of the units' sums over that of independent values, size·σ²; None where there is no variance."""
+    expected = squares.mean() - sums.mean() ** 2 / size
+    return float(sums.var() / expected) if expected > 0 else None
+
+
 def _summary(
-    zeros: NDArray[np.int64], size: int, classes: list[NDArray[np.intp]], squares: NDArray[np.float64]
+    zeros: NDArray[np.int64],
+    size: int,
+    classes: list[NDArray[np.intp]],
+    squares: NDArray[np.float64],
+    sums: NDArray[np.float64],
 ) -> Units:
     filled = size - zeros
     dead = np.flatnonzero(filled == 0)
@@ -168,6 +180,7 @@ def _summary(
         fewest=int(filled.min()),
         most=int(filled.max()),
         length_spread=_spread(squares),
+        lean=_lean(sums, squares, size),
         parts={
             count: tuple(float(part) / size for part in squares.reshape(count, -1).mean(axis=1))
             for count in PARTS

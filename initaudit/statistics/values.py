@@ -59,6 +59,9 @@ class Units:
     """The part of the living units' elements that is not zero."""
     length_spread: float | None = None
     """Deviation over mean of the units' sums of squares: √((kurtosis - 1)/size) for independent values, 0 if equal."""
+    lean: float | None = None
+    """Variance of the units' sums over that of independent values: 1 for these, far more where all units share a
+    direction (sums of inputs) or each has an offset of its own (sums of units)."""
     parts: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     """The mean square of each half, third, quarter, sixth and eighth of the units, where these are whole."""
     fewest: int = 0
