@@ -63,7 +63,7 @@ def _with_repairs(findings: Sequence[Finding], model: Model) -> Iterator[Finding
     healthy = Healthy(model, frozenset(name for finding in doubtful for name in finding.faulty))
     for finding in findings:
         asked = finding.severity is not Severity.INFO and finding.faulty
-        if asked and not finding.rule.startswith(PROVENANCE):
+        if asked and not finding.beyond_repair:
             yield replace(finding, repair=choose(model[finding.faulty[0]], healthy, finding.evidence))
         else:
             yield finding

@@ -25,6 +25,8 @@ class Finding:
     evidence: Mapping[str, Any]
     original: str | None = None
     """Of tensors that are copies of each other, the one that may stay as it is."""
+    beyond_repair: str = ""
+    """Why no other values would mend it, empty where they would."""
     repair: Remedy | None = None
     """What `tensor` should be filled with, None where nothing says so."""
 
@@ -33,7 +35,9 @@ class Finding:
         """A rule's fault in a checkpoint."""
         severity = Severity(fault.severity) if fault.severity else rule.severity
         told = fault.message, fault.advice, fault.evidence
-        return cls(rule.code, rule.name, severity, checkpoint, fault.tensors, *told, fault.original)
+        return cls(
+            rule.code, rule.name, severity, checkpoint, fault.tensors, *told, fault.original, fault.beyond_repair
+        )
 
     @property
     def faulty(self) -> tuple[str, ...]:

@@ -35,6 +35,8 @@ class Fault:
     evidence: Mapping[str, Any]
     original: str | None = None
     """Of tensors that are copies of each other, the one that may stay as it is."""
+    beyond_repair: str = ""
+    """Why no other values would mend it, empty where they would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,11 @@ class Tensor:
         """The scheme that placed its zeros, sparse or identity, if one did."""
         return zero_pattern(self.statistics, self.units, self.inputs)
 
-    def fault(self, message: str, *, advice: str, severity: str | None = None, **evidence: Any) -> Fault:
+    def fault(
+        self, message: str, *, advice: str, severity: str | None = None, beyond_repair: str = "", **evidence: Any
+    ) -> Fault:
         """A fault of this tensor."""
-        return Fault((self.name,), message, advice, severity, evidence)
+        return Fault((self.name,), message, advice, severity, evidence, beyond_repair=beyond_repair)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ def trained_checkpoint(model: Model) -> Iterator[Fault]:
             "if it is to be fresh, find what loaded weights into it",
             None,
             {"lawless": len(lawless), "large": len(large)},
+            beyond_repair="its weights were trained, not drawn: start from a fresh checkpoint",
         )
 
 

@@ -27,7 +27,7 @@ RULES = tuple(load_rules().values())
 BAD = sorted((FIXTURES / "bad").iterdir())
 IN_PLACE = Destination(in_place=True)
 
-UNREPAIRABLE = {"IA601-trained-checkpoint"}
+UNREPAIRABLE = {"IA409-short-vocabulary", "IA601-trained-checkpoint"}
 
 
 def warned(path: Path) -> set[str]:
@@ -85,6 +85,16 @@ def test_a_trained_checkpoint_is_not_repaired_and_it_is_said_why(tmp_path: Path)
     assert "not repaired" in outcome.out
     assert "trained, not drawn" in outcome.out
     assert path.read_bytes() == before
+
+
+def test_a_table_that_is_too_short_is_not_repaired_by_other_values(tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(FIXTURES / "bad" / "IA409-short-vocabulary", copy)
+    before = (copy / "model.safetensors").read_bytes()
+    outcome = run("fix", copy, "--in-place")
+    assert outcome.status == 1
+    assert "no values make up for rows that are not there" in outcome.out
+    assert (copy / "model.safetensors").read_bytes() == before
 
 
 @pytest.mark.parametrize("fault", PLANTS)

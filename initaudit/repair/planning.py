@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from initaudit.audit import PROVENANCE
 from initaudit.conventions import is_second_factor
 from initaudit.findings import Audited, Finding
 from initaudit.model import Model
@@ -11,20 +10,18 @@ from initaudit.repair.values import Plan, Redraw, Unrepaired
 from initaudit.understanding import Understood
 
 NO_SCHEME = "nothing says what it should hold: name a scheme for it with --scheme"
-TRAINED = "its weights were trained, not drawn: start from a fresh checkpoint"
 
 
 def plan_repair(one: Understood, audited: Audited, wishes: Sequence[Wish] = ()) -> Plan:
     """What the findings at warning and above ask for; a wish of the user's goes before what the model says."""
     model, path = one.model, one.checkpoint.path
     found = [finding for finding in audited.findings if finding.severity != "info"]
-    trained = [finding for finding in found if finding.rule.startswith(PROVENANCE)]
     by_tensor: dict[str, list[Finding]] = {}
     for finding in found:
-        for name in () if finding in trained else finding.faulty:
+        for name in () if finding.beyond_repair else finding.faulty:
             by_tensor.setdefault(name, []).append(finding)
     redraws = []
-    unrepaired = [Unrepaired(path, finding.tensor, (finding.rule,), TRAINED) for finding in trained]
+    unrepaired = [Unrepaired(path, f.tensor, (f.rule,), f.beyond_repair) for f in found if f.beyond_repair]
     kept, healthy = _kept_zeros(by_tensor, model), Healthy(model, by_tensor.keys())
     for name, findings in by_tensor.items():
         rules = tuple(sorted({finding.rule for finding in findings}))

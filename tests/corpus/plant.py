@@ -155,6 +155,7 @@ WEIGHTS: dict[str, Plant] = {
     "rank 1": of_rank(1),
     "rank 4": of_rank(4),
     "log-normal rows": lengths,
+    "shared direction": lambda v, g: v + v[:1] / 2,
     "five outliers": outliers,
     "underflow": lambda v, g: np.where(np.abs(v) < v.std() / 2, 0, v),
     "quantised": quantised,
