@@ -114,10 +114,11 @@ def settle(copy: Copy) -> None:
 
     """
     _require_same(copy.source)
-    _compare(copy)
     try:
-        with copy.path.open("rb") as file:
-            os.fsync(file.fileno())
+        with copy.path.open("rb") as file, ThreadPoolExecutor(1) as disk:
+            written = disk.submit(os.fsync, file.fileno())  # the disk has its own time, in which the bytes are compared
+            _compare(copy)
+            written.result()
         shutil.copymode(copy.source.path, copy.path)
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             status = copy.source.path.stat()
