@@ -1,7 +1,7 @@
 """From a path to checkpoints that are measured and understood, before any rule has spoken."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -63,7 +63,9 @@ def read(
 
     """
     judged = [
-        (shard, tuple(e for e in shard.entries if why_left_out(e.dtype, e.count, e.name, exclude) is None))
+        replace(
+            shard, entries=tuple(e for e in shard.entries if why_left_out(e.dtype, e.count, e.name, exclude) is None)
+        )
         for shard in checkpoint.shards
     ]
     return understood_from(checkpoint, measure_all(judged, workers=workers, progress=progress))

@@ -2,23 +2,26 @@
 
 Two threads on two cores are no faster than one (each of a dozen calls a piece takes 20 µs, and waits for the
 interpreter's lock as long); two processes are twice as fast. Each measures whole tensors, so that the numbers are the
-same for any number of them.
+same for any number of them. This process measures while the others start, and goes on beside them.
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from initaudit.checkpoint.reading import Reader
 from initaudit.checkpoint.values import Entry, Shard
-from initaudit.statistics import PIECE_BYTES, Statistics, measure
+from initaudit.statistics import PIECE_BYTES, Scratch, Statistics, measure
 
 WORTH_IT = 1_000_000_000
 """Bytes from which on the quarter of a second that a process takes to start is made up for."""
 
-BATCH_BYTES = 100_000_000
+BATCH_BYTES = 32_000_000
 """What a process is given at a time: enough to be no trouble, little enough for all to end together."""
 
-Batch = tuple[Shard, tuple[Entry, ...]]
+AHEAD = 2
+"""Batches that each other process is given ahead, so that it never waits for this one to end its own."""
 
 
 def available_cores() -> int:
@@ -27,57 +30,73 @@ def available_cores() -> int:
 
 
 def measure_all(
-    judged: Sequence[Batch], *, workers: int = 1, progress: Callable[[int], None] | None = None
+    judged: Sequence[Shard], *, workers: int = 1, progress: Callable[[int], None] | None = None
 ) -> dict[str, Statistics]:
-    """The statistics of some tensors of each shard, by name.
+    """The statistics of the tensors of some shards, by name.
 
     Raises:
         CheckpointError: a file cannot be read to its end, or was changed meanwhile.
 
     """
     told = progress or (lambda count: None)
-    found: dict[str, Statistics] = {}
-    batches = list(_batches(judged))
-    if min(workers, len(batches)) < 2 or sum(map(_bytes, batches)) < WORTH_IT:
-        for whole in judged:
-            found |= measure_batch(whole, told)
+    batches = deque(_batches(judged))
+    helpers = min(workers, len(batches)) - 1
+    if helpers < 1 or sum(map(_bytes, batches)) < WORTH_IT:
+        found: dict[str, Statistics] = {}
+        for shard in judged:
+            found |= measure_batch(shard, told)
         return found
-    import multiprocessing  # costs a twentieth of a second, which most runs need not pay
-    from concurrent.futures import ProcessPoolExecutor
+    return _measure_together(batches, helpers, told)
 
+
+def _measure_together(batches: deque[Shard], helpers: int, told: Callable[[int], None]) -> dict[str, Statistics]:
+    """The statistics of all tensors of some batches, measured by this process and some helpers."""
+    import multiprocessing  # costs a twentieth of a second, which most runs need not pay
+    from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+
+    found: dict[str, Statistics] = {}
     # Not forked: a process with threads (a progress bar's, CUDA's) may hold locks that nobody would ever release.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(batches)), mp_context=context) as pool:
-        for batch, measured in zip(batches, pool.map(measure_batch, batches), strict=True):
-            found |= measured
-            told(_bytes(batch))
+    with ProcessPoolExecutor(helpers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pending: dict[Future[dict[str, Statistics]], Shard] = {}
+        try:
+            while batches or pending:
+                while batches and len(pending) < AHEAD * helpers:
+                    batch = batches.popleft()
+                    pending[pool.submit(measure_batch, batch)] = batch
+                if batches:
+                    found |= measure_batch(batches.popleft(), told)
+                for done in wait(pending, timeout=0 if batches else None, return_when=FIRST_COMPLETED).done:
+                    found |= done.result()
+                    told(_bytes(pending.pop(done)))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
     return found
 
 
-def measure_batch(batch: Batch, progress: Callable[[int], None] | None = None) -> dict[str, Statistics]:
-    """The statistics of some tensors of one shard; ``progress`` is told the bytes of each."""
-    shard, entries = batch
+def measure_batch(batch: Shard, progress: Callable[[int], None] | None = None) -> dict[str, Statistics]:
+    """The statistics of all tensors of a shard, or of a part of one; ``progress`` is told the bytes of each."""
     found = {}
-    with Reader.opened(shard, PIECE_BYTES) as reader:
-        for entry in entries:
-            found[entry.name] = measure(reader, entry)
+    scratch = Scratch.new()
+    with Reader.opened(batch, PIECE_BYTES) as reader:
+        for entry in batch.entries:
+            found[entry.name] = measure(reader, entry, scratch)
             if progress is not None:
                 progress(entry.end - entry.begin)
     return found
 
 
-def _batches(judged: Iterable[Batch]) -> Iterator[Batch]:
-    """The same in runs of up to `BATCH_BYTES`, in the order of the files; a larger tensor is a run of its own."""
-    for shard, entries in judged:
+def _batches(judged: Iterable[Shard]) -> Iterator[Shard]:
+    """The same in parts of up to `BATCH_BYTES`, in the order of the files; a larger tensor is a part of its own."""
+    for shard in judged:
         run: list[Entry] = []
-        for entry in entries:
+        for entry in shard.entries:
             if run and entry.end - run[0].begin > BATCH_BYTES:
-                yield shard, tuple(run)
+                yield replace(shard, entries=tuple(run))
                 run = []
             run.append(entry)
         if run:
-            yield shard, tuple(run)
+            yield replace(shard, entries=tuple(run))
 
 
-def _bytes(batch: Batch) -> int:
-    return sum(entry.end - entry.begin for entry in batch[1])
+def _bytes(batch: Shard) -> int:
+    return sum(entry.end - entry.begin for entry in batch.entries)

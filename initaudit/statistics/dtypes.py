@@ -41,22 +41,28 @@ def why_not_judged(dtype: str) -> str:
     return f"dtype {dtype} is not judged: its values are packed or quantised"
 
 
-def decode(raw: NDArray[np.uint8], dtype: str) -> Floats:
+def decode(raw: NDArray[np.uint8], dtype: str, into: NDArray[np.float32] | None = None) -> Floats:
     """The values of a piece of data, ``raw.size / width(dtype)`` of them, as float32 (F64: float64).
 
-    F32 and F64 are views of ``raw``; the others are copies.
+    F32 and F64 are views of ``raw``; the others are written to the begin of ``into``, where it is given.
     """
     if dtype == "F64":
         return raw.view("<f8")
     if dtype == "F32":
         return raw.view("<f4")
+    count = raw.size // width(dtype)
+    widened = np.empty(count, np.float32) if into is None else into[:count]
     if dtype == "F16":
-        return raw.view("<f2").astype(np.float32)
-    if dtype == "BF16":
-        widened = raw.view("<u2").astype(np.uint32)
-        widened <<= 16
-        return widened.view(np.float32)
-    return _float8_table(dtype).take(raw)
+        widened[:] = raw.view("<f2")
+    elif dtype == "BF16":
+        bits = widened.view(np.uint32)
+        bits[:] = raw.view("<u2")
+        bits <<= 16
+    else:
+        _float8_table(dtype).take(
+            raw, out=widened, mode="clip"
+        )  # no code is beyond the table; "raise" copies once more
+    return widened
 
 
 @cache

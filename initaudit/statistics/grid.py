@@ -137,6 +137,13 @@ def fixed_ones(dtype: np.dtype[np.floating[Any]]) -> NDArray[Any]:
     return np.ones(PIECE_ELEMENTS, dtype)
 
 
+@cache
+def fixed_pairs(dtype: np.dtype[np.floating[Any]]) -> NDArray[Any]:
+    """`fixed_weights` and ones as two rows: one product with both reads a piece once."""
+    weights = fixed_weights(dtype)
+    return np.stack([weights, np.ones_like(weights)])
+
+
 def _long_odds(count: int) -> NDArray[np.uint64]:
     """So many odd numbers, of which those that repeat `fixed_odds` are told apart by a factor for each round."""
     places = np.arange(count)

@@ -1,7 +1,9 @@
 """The one pass over a tensor, and the second look where the first was suspicious."""
 
+import math
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from initaudit.statistics.dtypes import Floats, decode, width
 from initaudit.statistics.grid import PIECE_ELEMENTS, Grid, Piece
 from initaudit.statistics.moments import merge, moments_of
 from initaudit.statistics.sample import SAMPLED, sample_of
-from initaudit.statistics.units import UnitSums
+from initaudit.statistics.units import UnitSums, row_sums
 from initaudit.statistics.values import Moments, Statistics
 
 PIECE_BYTES = PIECE_ELEMENTS * 8
@@ -22,8 +24,23 @@ SMALL = 1 << 16
 """Tensors of up to this many elements are summed in float64: it costs nothing, and few values show small errors."""
 
 
-def measure(reader: Reader, entry: Entry) -> Statistics:
-    """The statistics of a tensor of a judged dtype, read in pieces from its open shard.
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """Room for one piece, used again and again: memory that is handed out anew costs as much as the sums."""
+
+    widened: NDArray[np.float32]
+    squares: NDArray[np.float32]
+    empty: NDArray[np.bool_]
+
+    @classmethod
+    def new(cls) -> Self:
+        """Room for a piece of float32."""
+        widened, squares = np.empty((2, PIECE_ELEMENTS), np.float32)
+        return cls(widened, squares, np.empty(PIECE_ELEMENTS, np.bool_))
+
+
+def measure(reader: Reader, entry: Entry, scratch: Scratch | None = None) -> Statistics:
+    """The statistics of a tensor of a judged dtype, read in pieces from its open shard; ``scratch`` is overwritten.
 
     Raises:
         CheckpointError: the file ends before the tensor does, or cannot be read.
@@ -31,10 +48,10 @@ def measure(reader: Reader, entry: Entry) -> Statistics:
     """
     # Values near the end of float64 overflow when squared: their moments are infinite, which is no reason to complain.
     with np.errstate(over="ignore", invalid="ignore"):
-        return _measure(reader, entry)
+        return _measure(reader, entry, scratch or Scratch.new())
 
 
-def _measure(reader: Reader, entry: Entry) -> Statistics:
+def _measure(reader: Reader, entry: Entry, scratch: Scratch) -> Statistics:
     grid = Grid.of(entry.shape)
     units = UnitSums(grid)
     moments = Moments()
@@ -44,27 +61,37 @@ def _measure(reader: Reader, entry: Entry) -> Statistics:
     for piece, raw in _read_pieces(reader, entry, grid):
         if not sample.size:
             sample = raw[: SAMPLED * width(entry.dtype)].copy()
-        values = decode(raw, entry.dtype)
+        shape = piece.rows, piece.columns
+        values = decode(raw, entry.dtype, scratch.widened)
         if entry.count <= SMALL:
             values = values.astype(np.float64)
-        finite = values
-        if not _all_finite(values):
+        finite, squares = values, _squared(values, scratch)
+        rows = row_sums(values.reshape(shape), squares.reshape(shape))
+        total, total_squares = float(rows[:, 2].sum()), float(rows[:, 1].sum())
+        # It shows at no cost whether any value is none; finite ones whose squares overflow are looked at closely, too.
+        if not math.isfinite(total_squares):
             nan += int(np.count_nonzero(np.isnan(values)))
             positive_infinite += int(np.count_nonzero(np.isposinf(values)))
             negative_infinite += int(np.count_nonzero(np.isneginf(values)))
             finite = values[np.isfinite(values)].astype(np.float64)
             # In the units a value that is none stands as a one: neither dead nor, as the exact look sees it, equal.
             values = np.where(np.isfinite(values), values, 1).astype(np.float64)
-        squares, empty = values * values, values == 0
+            squares = values * values
+            rows = row_sums(values.reshape(shape), squares.reshape(shape))
         if finite.size:
             low, high = float(finite.min()), float(finite.max())
             minimum, maximum = min(minimum, low), max(maximum, high)
-            whole = finite is values
-            here = Moments(finite.size, low) if low == high else moments_of(finite, squares if whole else None)
+            if low == high:
+                here = Moments(finite.size, low)
+            elif finite is values:
+                here = moments_of(values, squares, (total, total_squares))
+            else:
+                here = moments_of(finite)
             moments = merge(moments, here)
+        empty = np.equal(values, 0, out=scratch.empty[: values.size])
         empties = int(np.count_nonzero(empty))
         zeros += empties
-        units.add(piece, values, squares, empty if empties else None)
+        units.add(piece, rows, values.reshape(shape), squares.reshape(shape), empty.reshape(shape) if empties else None)
     constant = minimum == maximum
     return Statistics(
         count=entry.count,
@@ -83,6 +110,13 @@ def _measure(reader: Reader, entry: Entry) -> Statistics:
     )
 
 
+def _squared(values: Floats, scratch: Scratch) -> Floats:
+    """The square of each value; in the scratch room where it is float32."""
+    if values.dtype == np.float32:
+        return np.multiply(values, values, out=scratch.squares[: values.size])
+    return values * values
+
+
 def _read_pieces(reader: Reader, entry: Entry, grid: Grid) -> Iterator[tuple[Piece, NDArray[np.uint8]]]:
     size, begin = width(entry.dtype), entry.begin
     for piece in grid.pieces():
@@ -95,11 +129,3 @@ def _read_words(reader: Reader, entry: Entry, grid: Grid) -> Iterator[tuple[Piec
     word = f"<u{width(entry.dtype)}"
     for piece, raw in _read_pieces(reader, entry, grid):
         yield piece, raw.view(word)
-
-
-def _all_finite(values: Floats) -> bool:
-    """Whether a piece holds neither NaN nor infinity: their product with themselves shows them at the cost of a read.
-
-    Finite values whose squares overflow are taken for suspects and cost one closer look.
-    """
-    return bool(np.isfinite(np.dot(values, values)))

@@ -13,24 +13,29 @@ CENTRED = 0.01
 """The squared mean over the mean square up to which sums about zero lose no digit that matters: one in a hundred."""
 
 
-def moments_of(values: Floats, squares: Floats | None = None) -> Moments:
-    """The moments of a piece of finite values, one-dimensional; ``squares`` are theirs, if they are at hand.
+def moments_of(values: Floats, squares: Floats | None = None, sums: tuple[float, float] | None = None) -> Moments:
+    """The moments of a piece of finite values, one-dimensional; ``squares`` and ``sums`` are theirs, if at hand.
 
     Sums run over the distance from a rough mean in the piece's own precision, or from zero where the mean is as good as
     that: in float32 and pieces of up to 2^17 elements they are exact to 3e-6 of the deviation (1e-7 but for bfloat16,
     whose squares all round alike). Raw power sums of norm scales (1 ± 1e-3) would be lost altogether.
+
+    Args:
+        values: the piece.
+        squares: the square of each.
+        sums: of the values, and of their squares.
+
     """
     count = values.size
     if count == 0:
         return Moments()
-    ones = fixed_ones(values.dtype)[:count] if count <= PIECE_ELEMENTS else np.ones(count, values.dtype)
-    mean, total = float(np.dot(values, ones)) / count, float(np.dot(values, values))
-    pivot = 0.0 if count * mean * mean <= CENTRED * total else mean
-    # The sums about the pivot, which is not quite the mean ...
-    s1, s2 = count * mean, total
-    if pivot:
-        values, squares = values - values.dtype.type(pivot), None
-        s1, s2 = float(np.dot(values, ones)), float(np.dot(values, values))
+    s1, s2 = sums if sums is not None else _sums(values)
+    mean, pivot = s1 / count, 0.0
+    if count * mean * mean > CENTRED * s2:
+        # The sums about a pivot near the mean, which is not quite the mean ...
+        values, squares = values - values.dtype.type(mean), None
+        pivot = float(values.dtype.type(mean))
+        s1, s2 = _sums(values)
     if squares is None:
         squares = values * values
     s3, s4 = float(np.dot(squares, values)), float(np.dot(squares, squares))
@@ -38,11 +43,17 @@ def moments_of(values: Floats, squares: Floats | None = None) -> Moments:
     shift = s1 / count
     return Moments(
         count,
-        float(values.dtype.type(pivot)) + shift,
+        pivot + shift,
         s2 - count * shift * shift,
         s3 - 3 * shift * s2 + 2 * count * shift * shift * shift,
         s4 - 4 * shift * s3 + 6 * shift * shift * s2 - 3 * count * shift * shift * shift * shift,
     )
+
+
+def _sums(values: Floats) -> tuple[float, float]:
+    count = values.size
+    ones = fixed_ones(values.dtype)[:count] if count <= PIECE_ELEMENTS else np.ones(count, values.dtype)
+    return float(np.dot(values, ones)), float(np.dot(values, values))
 
 
 def merge(a: Moments, b: Moments) -> Moments:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initaudit.statistics.dtypes import Floats
-from initaudit.statistics.grid import PIECE_ELEMENTS, Grid, Piece, fixed_odds, fixed_ones, fixed_weights
+from initaudit.statistics.grid import PIECE_ELEMENTS, Grid, Piece, fixed_odds, fixed_ones, fixed_pairs
 from initaudit.statistics.values import Units
 
 MAX_UNITS = 1 << 21
@@ -32,6 +32,12 @@ EXAMPLES = 8
 PARTS = (2, 3, 4, 6, 8)
 """Into how many parts the mean squares are kept: the blocks of packed weights, and the halves of these."""
 
+MANY_ROWS = 16
+"""From so many on one product with two vectors is faster than two, and as exact."""
+
+RowSums = NDArray[np.float64]
+"""Of each row of a piece: a linear key, the sum of squares, the sum."""
+Mask = NDArray[np.bool_]
 Hashes = NDArray[np.uint64]
 Reread = Callable[[], Iterable[tuple[Piece, NDArray[Any]]]]
 """Reads the tensor again: its pieces with their raw words, as unsigned integers."""
@@ -46,25 +52,31 @@ class UnitSums:
         self._kept = bool(grid.unit_axes) and min(rows, columns) > 0 and max(rows, columns) <= MAX_UNITS
         if self._kept:
             self._row_keys, self._row_zeros = np.zeros((rows, 3)), np.zeros(rows, np.int64)
-            self._column_keys, self._column_zeros = np.zeros((columns, 3)), np.zeros(columns, np.int64)
+            # In memory each of the three sums by itself: adding to one of three side by side takes twice as long.
+            self._column_keys, self._column_zeros = np.zeros((3, columns)).T, np.zeros(columns, np.int64)
 
-    def add(self, piece: Piece, values: Floats, squares: Floats, empty: NDArray[np.bool_] | None) -> None:
-        """Take in a piece: its values, one-dimensional and finite, their squares, and which are zero, if any is."""
+    def add(self, piece: Piece, rows: RowSums, matrix: Floats, squares: Floats, empty: Mask | None) -> None:
+        """Take in a piece: the sums of its rows, its finite values and their squares, and which are zero, if any is.
+
+        All but the sums are [rows, columns] of the piece.
+        """
         if not self._kept:
             return
-        shape = piece.rows, piece.columns
-        matrix, lengths = values.reshape(shape), squares.reshape(shape)
-        rows, columns, down = _spans(self._grid, piece)
-        weights, ones = fixed_weights(values.dtype), fixed_ones(values.dtype)
-        self._row_keys[rows, 0] += matrix @ weights[: piece.columns]
-        self._row_keys[rows, 1] += lengths @ ones[: piece.columns]
-        self._row_keys[rows, 2] += matrix @ ones[: piece.columns]
-        self._column_keys[columns, 0] += weights[down] @ matrix
-        self._column_keys[columns, 1] += ones[: piece.rows] @ lengths
-        self._column_keys[columns, 2] += ones[: piece.rows] @ matrix
+        at_rows, at_columns, down = _spans(self._grid, piece)
+        self._row_keys[at_rows] += rows
+        keys, lengths, totals = self._column_keys[at_columns].T
+        pairs = fixed_pairs(matrix.dtype)[:, down]
+        if piece.rows > 1:
+            weighted, plain = pairs @ matrix
+            squared = pairs[1] @ squares
+        else:  # BLAS takes ten times as long for the product of a number and a row
+            weighted, plain, squared = pairs[0, 0] * matrix[0], matrix[0], squares[0]
+        keys += weighted
+        lengths += squared
+        totals += plain
         if empty is not None:
-            self._row_zeros[rows] += np.count_nonzero(empty.reshape(shape), axis=1)
-            self._column_zeros[columns] += np.count_nonzero(empty.reshape(shape), axis=0)
+            self._row_zeros[at_rows] += np.count_nonzero(empty, axis=1)
+            self._column_zeros[at_columns] += np.count_nonzero(empty, axis=0)
 
     @property
     def column_spread(self) -> float | None:
@@ -97,6 +109,19 @@ class UnitSums:
                 classes = _equals(self._grid.gather(axis, *hashes)[alive], alive)
             folded[axis] = _summary(zeros, size, classes, keys[:, 1], keys[:, 2])
         return folded
+
+
+def row_sums(matrix: Floats, squares: Floats) -> RowSums:
+    """A linear key, the sum of squares and the sum of each row of a piece, [rows, 3], from values and their squares."""
+    rows, columns = matrix.shape
+    pairs, ones = fixed_pairs(matrix.dtype)[:, :columns], fixed_ones(matrix.dtype)[:columns]
+    sums = np.empty((rows, 3))
+    sums[:, 1] = squares @ ones
+    if rows >= MANY_ROWS:
+        sums[:, 0::2] = matrix @ pairs.T
+    else:
+        sums[:, 0], sums[:, 2] = matrix @ pairs[0], matrix @ ones
+    return sums
 
 
 def _spans(grid: Grid, piece: Piece) -> tuple[slice, slice, slice]:
