@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, TypeVar, cast
 
 from initaudit.layers.axes import input_axis, unit_axis
@@ -337,11 +337,16 @@ def place(tensor: Tensor) -> str:
     Kept are those that tell layers of one block apart: of a layer itself (``fc1``, ``mlp.2``) and within words.
     """
     layer = tensor.part.layer
+    return _place_of_layer(layer) + tensor.name[len(layer) :]
+
+
+@lru_cache(maxsize=1 << 16)
+def _place_of_layer(layer: str) -> str:
     parts = layer.split(".")
     for at in range(len(parts) - 1):
         if parts[at].isdigit() or parts[at + 1].isdigit():
             parts[at] = _NUMBER.sub("#", parts[at])
-    return ".".join(parts) + tensor.name[len(layer) :]
+    return ".".join(parts)
 
 
 _LEAF_WORDS = frozenset(

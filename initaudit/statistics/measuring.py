@@ -63,6 +63,8 @@ def _measure(reader: Reader, entry: Entry, scratch: Scratch) -> Statistics:
             sample = raw[: SAMPLED * width(entry.dtype)].copy()
         shape = piece.rows, piece.columns
         values = decode(raw, entry.dtype, scratch.widened)
+        if values.size == entry.count and _is_constant(values):
+            return _constant(entry, float(values[0]), sample)  # as most tensors of a fresh model are, by number
         if entry.count <= SMALL:
             values = values.astype(np.float64)
         finite, squares = values, _squared(values, scratch)
@@ -107,6 +109,24 @@ def _measure(reader: Reader, entry: Entry, scratch: Scratch) -> Statistics:
         sample=sample_of(sample, entry.dtype, constant=float(minimum) if constant and not nan else None),
         column_spread=units.column_spread,
         is_symmetric=not constant and units.is_symmetric,
+    )
+
+
+def _is_constant(values: Floats) -> bool:
+    """Whether all values are one finite number; of a draw the first and the last say at once that they are not."""
+    first = values[0]
+    return bool(first == values[-1] and np.isfinite(first) and first == values.min() == values.max())
+
+
+def _constant(entry: Entry, value: float, sample: NDArray[np.uint8]) -> Statistics:
+    """The statistics of a tensor all of whose elements are one finite value."""
+    return Statistics(
+        count=entry.count,
+        moments=Moments(entry.count, value),
+        minimum=value,
+        maximum=value,
+        zeros=entry.count if value == 0 else 0,
+        sample=sample_of(sample, entry.dtype, constant=value),
     )
 
 
