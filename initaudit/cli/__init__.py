@@ -18,7 +18,7 @@ from initaudit.errors import InitauditError
 FAILED = 2
 INTERRUPTED = 130  # what shells report for SIGINT
 YOUNG_OBJECTS = 200_000
-"""What is read of a large checkpoint stays to the end: to look for garbage in it more often takes a tenth of the time."""
+"""What is read of a large checkpoint stays to the end: to look for garbage in it takes a tenth of the time."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
