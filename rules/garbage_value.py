@@ -10,7 +10,8 @@ HUGE_ANYWHERE = 1e5
 """The same for parameters that have a unit, as the band edges in hertz of a learned filter bank do."""
 
 HUGE_UNKNOWN, MASK_VALUES = 1e10, 16
-"""The same for a tensor that could not be understood. A mask may hold the most negative number, but few others."""
+"""The same for a tensor that could not be understood. A mask may hold the most negative number, but few others, and
+none that is as large and positive."""
 
 DENORMAL = 1.2e-38
 """The least normal number of float32 and bfloat16."""
@@ -62,7 +63,7 @@ def garbage_value(tensor: Tensor) -> Iterator[Fault]:
     if tensor.part.role in FREE or values.moments.count == 0:
         return
     huge = {"other_param": HUGE_ANYWHERE, "unknown": HUGE_UNKNOWN}.get(tensor.part.role, HUGE)
-    if tensor.part.role == "unknown" and values.sample.distinct <= MASK_VALUES:
+    if tensor.part.role == "unknown" and values.sample.distinct <= MASK_VALUES and values.maximum <= huge:
         return
     is_huge = values.largest > huge
     if is_huge or 0 < values.largest < DENORMAL:

@@ -87,6 +87,14 @@ def test_a_list_of_values_is_no_draw_in_any_wide_dtype(dtype: type, tmp_path: Pa
     assert [finding.rule for finding in audit([path], [r for r in RULES if r.code == "IA304"]).findings] == ["IA304"]
 
 
+@pytest.mark.parametrize(("value", "found"), [(-3.4e38, []), (3.9e28, ["IA502"])], ids=["mask", "memory"])
+def test_few_values_are_a_mask_only_if_the_huge_one_is_negative(value: float, found: list[str], tmp_path: Path) -> None:
+    unknown = np.zeros((64, 64), np.float32)
+    unknown[::7, ::5] = value
+    path = written(tmp_path / "model.safetensors", {"conv.l2": unknown})
+    assert [finding.rule for finding in audit([path], [r for r in RULES if r.code == "IA502"]).findings] == found
+
+
 def test_every_rule_has_a_broken_fixture() -> None:
     assert [path.stem for path in BAD] == [f"{rule.code}-{rule.name}" for rule in RULES]
 
