@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from initaudit.checkpoint.reading import Reader
 from initaudit.checkpoint.values import Entry, Shard
@@ -55,8 +56,10 @@ def _measure_together(batches: deque[Shard], helpers: int, told: Callable[[int],
     from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 
     found: dict[str, Statistics] = {}
-    # Not forked: a process with threads (a progress bar's, CUDA's) may hold locks that nobody would ever release.
-    with ProcessPoolExecutor(helpers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    # A fork starts at once. A process with threads (a progress bar's, CUDA's) must not be forked: one of them may hold
+    # a lock that nobody would ever release.
+    context = multiprocessing.get_context("fork" if _is_alone() else "spawn")
+    with ProcessPoolExecutor(helpers, mp_context=context) as pool:
         pending: dict[Future[dict[str, Statistics]], Shard] = {}
         try:
             while batches or pending:
@@ -71,6 +74,12 @@ def _measure_together(batches: deque[Shard], helpers: int, told: Callable[[int],
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
     return found
+
+
+def _is_alone() -> bool:
+    """Whether this process has one thread and no other, as far as the system tells."""
+    threads = Path("/proc/self/task")
+    return threads.is_dir() and len(list(threads.iterdir())) == 1
 
 
 def measure_batch(batch: Shard, progress: Callable[[int], None] | None = None) -> dict[str, Statistics]:

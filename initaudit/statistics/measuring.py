@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from initaudit.checkpoint.reading import Reader
+from initaudit.checkpoint.reading import Reader, in_huge_page
 from initaudit.checkpoint.values import Entry
 from initaudit.statistics.dtypes import Floats, decode, width
 from initaudit.statistics.grid import PIECE_ELEMENTS, Grid, Piece
@@ -35,8 +35,9 @@ class Scratch:
     @classmethod
     def new(cls) -> Self:
         """Room for a piece of float32."""
-        widened, squares = np.empty((2, PIECE_ELEMENTS), np.float32)
-        return cls(widened, squares, np.empty(PIECE_ELEMENTS, np.bool_))
+        room = in_huge_page(9 * PIECE_ELEMENTS)
+        widened, squares = room[: 8 * PIECE_ELEMENTS].view(np.float32).reshape(2, PIECE_ELEMENTS)
+        return cls(widened, squares, room[8 * PIECE_ELEMENTS :].view(np.bool_))
 
 
 def measure(reader: Reader, entry: Entry, scratch: Scratch | None = None) -> Statistics:
@@ -55,7 +56,7 @@ def _measure(reader: Reader, entry: Entry, scratch: Scratch) -> Statistics:
     grid = Grid.of(entry.shape)
     units = UnitSums(grid)
     moments = Moments()
-    minimum, maximum = np.inf, -np.inf
+    minimum, maximum, edge = np.inf, -np.inf, 0.0
     zeros = nan = positive_infinite = negative_infinite = 0
     sample = np.empty(0, np.uint8)
     for piece, raw in _read_pieces(reader, entry, grid):
@@ -80,20 +81,23 @@ def _measure(reader: Reader, entry: Entry, scratch: Scratch) -> Statistics:
             values = np.where(np.isfinite(values), values, 1).astype(np.float64)
             squares = values * values
             rows = row_sums(values.reshape(shape), squares.reshape(shape))
-        if finite.size:
+        least, most = float(squares.min()), float(squares.max())
+        low, high = -np.inf, np.inf
+        if finite.size and (finite is not values or most >= edge or least == most):
             low, high = float(finite.min()), float(finite.max())
             minimum, maximum = min(minimum, low), max(maximum, high)
-            if low == high:
-                here = Moments(finite.size, low)
-            elif finite is values:
-                here = moments_of(values, squares, (total, total_squares))
-            else:
-                here = moments_of(finite)
-            moments = merge(moments, here)
-        empty = np.equal(values, 0, out=scratch.empty[: values.size])
-        empties = int(np.count_nonzero(empty))
-        zeros += empties
-        units.add(piece, rows, values.reshape(shape), squares.reshape(shape), empty.reshape(shape) if empties else None)
+            edge = _edge(minimum, maximum, squares.dtype)
+        if low == high:
+            moments = merge(moments, Moments(finite.size, low))
+        elif finite is values:
+            moments = merge(moments, moments_of(values, squares, (total, total_squares)))
+        else:
+            moments = merge(moments, moments_of(finite))
+        empty = None
+        if least == 0:  # else no value is zero, for no square is
+            empty = np.equal(values, 0, out=scratch.empty[: values.size]).reshape(shape)
+            zeros += int(np.count_nonzero(empty))
+        units.add(piece, rows, values.reshape(shape), squares.reshape(shape), empty)
     constant = minimum == maximum
     return Statistics(
         count=entry.count,
@@ -110,6 +114,12 @@ def _measure(reader: Reader, entry: Entry, scratch: Scratch) -> Statistics:
         column_spread=units.column_spread,
         is_symmetric=not constant and units.is_symmetric,
     )
+
+
+def _edge(minimum: float, maximum: float, dtype: np.dtype[Any]) -> float:
+    """The square, as a piece has it, from which on a value may lie outside of two bounds; 0 where any may."""
+    inner = dtype.type(min(-minimum, maximum))
+    return float(inner * inner) if inner > 0 else 0.0
 
 
 def _is_constant(values: Floats) -> bool:
