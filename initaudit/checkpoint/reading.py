@@ -17,7 +17,6 @@ from initaudit.checkpoint.files import errno_text, open_file
 from initaudit.checkpoint.values import Shard, Stamp
 from initaudit.errors import CheckpointError
 
-
 HUGE_PAGE = 1 << 21
 """Bytes of a huge page of x86-64 and most others. Elsewhere nothing is lost."""
 
