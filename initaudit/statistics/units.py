@@ -27,6 +27,9 @@ KEY_TOLERANCE = 2.0**-19
 A float32 product of up to 2^17 terms is exact to about 2^-22 of it, in whatever order it is summed.
 """
 
+LENGTH_TOLERANCE = 1e-4
+"""How far apart the sums of squares of two equal units may be, as a part of them: more than any order of sums makes."""
+
 EXAMPLES = 8
 """How many indices of dead or equal units are kept to be shown."""
 
@@ -36,6 +39,7 @@ PARTS = (2, 3, 4, 6, 8)
 MANY_ROWS = 16
 """From so many on one product with two vectors is faster than two, and as exact."""
 
+NONE = np.empty(0, np.intp)
 Vector = NDArray[np.float64]
 RowSums = NDArray[np.float64]
 """Of each row of a piece: a linear key, the sum of squares, the sum."""
@@ -91,6 +95,8 @@ class UnitSums:
         grid = self._grid
         if not self._kept or grid.slices > 1 or grid.rows != grid.columns or not 1 < grid.rows <= PIECE_ELEMENTS:
             return False
+        if not math.isclose(self._row_keys[0, 1], self._column_keys[0, 1], rel_tol=LENGTH_TOLERANCE):
+            return False  # as nearly always, and then the others need no look
         tolerance = KEY_TOLERANCE * np.sqrt(np.mean(self._row_keys**2, axis=0))
         return bool(np.all(np.abs(self._row_keys - self._column_keys) <= tolerance))
 
@@ -141,10 +147,15 @@ def _some_agree(keys: NDArray[np.float64]) -> bool:
     """Whether any two units agree in all keys within rounding."""
     if len(keys) < 2:
         return False
-    tolerance = KEY_TOLERANCE * np.sqrt(np.mean(keys * keys, axis=0))
-    ordered = keys[np.argsort(keys[:, 0], kind="stable")]
-    close = np.abs(ordered[1:] - ordered[:-1]) <= tolerance
-    return bool(close.all(axis=1).any())
+    order = np.argsort(keys[:, 0], kind="stable")
+    first = keys[order, 0]
+    close = first[1:] - first[:-1] <= KEY_TOLERANCE * math.sqrt(float(np.dot(first, first)) / len(first))
+    if not close.any():  # the other keys are of few units, or none
+        return False
+    tolerance = KEY_TOLERANCE * np.sqrt(np.mean(keys[:, 1:] ** 2, axis=0))
+    at = np.flatnonzero(close)
+    gaps = np.abs(keys[order[at + 1], 1:] - keys[order[at], 1:])
+    return bool((gaps <= tolerance).all(axis=1).any())
 
 
 def _hash(grid: Grid, pieces: Iterable[tuple[Piece, NDArray[Any]]]) -> tuple[Hashes, Hashes]:
@@ -210,10 +221,14 @@ def _summary(
     zeros: NDArray[np.int64], size: int, classes: list[NDArray[np.intp]], squares: Vector, sums: Vector
 ) -> Units:
     filled = size - zeros
-    dead = np.flatnonzero(filled == 0)
-    living = filled[filled > 0].astype(np.float64)
-    mean, variance = _mean_and_variance(living) if living.size else (0.0, 0.0)
-    density = mean / size
+    fewest, most = int(filled.min()), int(filled.max())
+    dead = np.flatnonzero(filled == 0) if fewest == 0 else NONE
+    density, occupancy = 1.0, None
+    if fewest < size:
+        living = filled[filled > 0].astype(np.float64)
+        mean, variance = _mean_and_variance(living) if living.size else (0.0, 0.0)
+        density = mean / size
+        occupancy = variance / (size * density * (1 - density)) if 0 < density < 1 else None
     return Units(
         count=len(zeros),
         size=size,
@@ -223,10 +238,10 @@ def _summary(
         classes=len(classes),
         equal_at=tuple(classes[0][:EXAMPLES].tolist()) if classes else (),
         density=density,
-        fewest=int(filled.min()),
-        most=int(filled.max()),
+        fewest=fewest,
+        most=most,
         length_spread=_spread(squares),
         lean=_lean(sums, squares, size),
         parts=_parts(squares, size),
-        occupancy=variance / (size * density * (1 - density)) if 0 < density < 1 else None,
+        occupancy=occupancy,
     )
