@@ -16,7 +16,10 @@ from initaudit.checkpoint.values import Entry, Shard
 from initaudit.statistics import PIECE_BYTES, Scratch, Statistics, measure
 
 WORTH_IT = 1_000_000_000
-"""Bytes from which on the quarter of a second that a process takes to start is made up for."""
+"""Bytes from which on the tenth of a second that several processes take to start and to answer is made up for."""
+
+TENSOR_BYTES = 200_000
+"""What is read in the tenth of a millisecond that a tensor takes, however small it is."""
 
 BATCH_BYTES = 32_000_000
 """What a process is given at a time: enough to be no trouble, little enough for all to end together."""
@@ -42,7 +45,7 @@ def measure_all(
     told = progress or (lambda count: None)
     batches = deque(_batches(judged))
     helpers = min(workers, len(batches)) - 1
-    if helpers < 1 or sum(map(_bytes, batches)) < WORTH_IT:
+    if helpers < 1 or sum(map(_effort, batches)) < WORTH_IT:
         found: dict[str, Statistics] = {}
         for shard in judged:
             found |= measure_batch(shard, told)
@@ -98,14 +101,22 @@ def _batches(judged: Iterable[Shard]) -> Iterator[Shard]:
     """The same in parts of up to `BATCH_BYTES`, in the order of the files; a larger tensor is a part of its own."""
     for shard in judged:
         run: list[Entry] = []
+        effort = 0
         for entry in shard.entries:
-            if run and entry.end - run[0].begin > BATCH_BYTES:
+            more = entry.end - entry.begin + TENSOR_BYTES
+            if run and effort + more > BATCH_BYTES:
                 yield replace(shard, entries=tuple(run))
-                run = []
+                run, effort = [], 0
             run.append(entry)
+            effort += more
         if run:
             yield replace(shard, entries=tuple(run))
 
 
 def _bytes(batch: Shard) -> int:
     return sum(entry.end - entry.begin for entry in batch.entries)
+
+
+def _effort(batch: Shard) -> int:
+    """Its bytes, and what its tensors cost beside."""
+    return _bytes(batch) + TENSOR_BYTES * len(batch.entries)
