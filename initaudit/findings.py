@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from initaudit.checkpoint.values import Checkpoint
@@ -95,17 +96,28 @@ class Audited:
     failures: tuple[Failure, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class RuleCount:
+    """How often one rule was broken, and at how many tensors."""
+
+    rule: str
+    name: str
+    findings: int
+    tensors: int
+
+
 class FindingsError(InitauditError):
     """A report has findings at or above the severity that was asked about, or is not whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome of one audit of one or more checkpoints."""
+    """The outcome of one audit of one or more checkpoints; ``notes`` are about the run, not about one of them."""
 
     audited: tuple[Audited, ...]
     unread: tuple[Failure, ...]
     rules: tuple[Rule, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -118,12 +130,34 @@ class Report:
         return (*self.unread, *(failure for one in self.audited for failure in one.failures))
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that was read, or that could not be."""
+        read = [
+            path
+            for one in self.audited
+            for path in (Path(one.checkpoint.path), *(shard.path for shard in one.checkpoint.shards))
+        ]
+        return (*read, *(Path(failure.path) for failure in self.failures))
+
+    @property
     def counts(self) -> dict[str, int]:
         """Findings by severity, and what is intended."""
         found = Counter(finding.severity.value for finding in self.findings)
         return {severity.value: found[severity.value] for severity in Severity} | {
             "intended": sum(len(one.intended) for one in self.audited)
         }
+
+    @property
+    def statistics(self) -> tuple[RuleCount, ...]:
+        """A count for each rule that was broken, the most findings first."""
+        found: dict[str, list[Finding]] = {}
+        for finding in self.findings:
+            found.setdefault(finding.rule, []).append(finding)
+        counts = [
+            RuleCount(code, rows[0].name, len(rows), sum(len(row.tensors) for row in rows))
+            for code, rows in found.items()
+        ]
+        return tuple(sorted(counts, key=lambda count: (-count.findings, count.rule)))
 
     def ok(self, fail_on: str = "error") -> bool:
         """Whether all was audited and no finding is at or above ``fail_on`` (a severity, or ``never``)."""

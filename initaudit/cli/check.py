@@ -6,8 +6,12 @@ from pathlib import Path
 import click
 
 from initaudit.cli.options import exclude_option, flat, output_options, paths_argument, rule_options, workers_option
-from initaudit.cli.terminal import complain, progress_bars, text_layout, write
+from initaudit.cli.outputs import Output, deliver, outputs_of
+from initaudit.cli.terminal import complain, progress_bars, text_layout
 from initaudit.errors import InitauditError
+from initaudit.report.formats import FORMATS, render
+
+FAILED = 2
 
 
 @click.command()
@@ -22,7 +26,8 @@ from initaudit.errors import InitauditError
     show_default=True,
     help="The least severity that makes the exit status 1.",
 )
-@output_options
+@output_options(FORMATS)
+@click.option("--statistics", is_flag=True, help="Count the findings by rule instead of listing them.")
 @click.option("--show-intended", is_flag=True, help="List what deviates by a known convention, with its name.")
 @click.option("--quiet", "-q", is_flag=True, help="Findings alone: no verdict, no progress.")
 @click.option("--verbose", "-v", is_flag=True, help="Every finding, every tensor's name, and what was not judged.")
@@ -34,9 +39,11 @@ def check(
     exclude: tuple[str, ...],
     workers: int | None,
     fail_on: str,
-    output_format: str,
+    output_format: str | None,
     output_file: Path | None,
+    reports: tuple[Output, ...],
     no_color: bool,
+    statistics: bool,
     show_intended: bool,
     quiet: bool,
     verbose: bool,
@@ -49,20 +56,20 @@ def check(
     from initaudit.registry import load_rules, select_rules
     from initaudit.workers import available_cores
 
+    outputs = outputs_of(output_format, output_file, reports)
     chosen = (flat(select) or ("ALL",)) + flat(extend_select)
     rules = select_rules(load_rules(), select=chosen, ignore=flat(ignore))
     if not rules:
         raise InitauditError("no rule is left to apply: --ignore takes back what --select chose")
     with progress_bars(hidden=quiet) as bars:
         report = audit(paths, rules, exclude=exclude, workers=workers or available_cores(), progress=bars)
-    if output_format == "json":
-        text = report.to_json()
-    else:
-        from initaudit.report.text import render
 
-        layout = text_layout(no_color=no_color, to_file=output_file is not None)
-        text = render(report, **layout, show_intended=show_intended, quiet=quiet, verbose=verbose)
-    write(text, output_file)
-    for failure in report.failures:
-        complain(f"{failure.path}: {failure.message}")
-    return report.exit_status(fail_on)
+    def said(output: Output) -> str:
+        layout = text_layout(no_color=no_color, to_file=output.file is not None)
+        shown = {"show_intended": show_intended, "statistics": statistics, "quiet": quiet, "verbose": verbose}
+        return render(report, output.form, **layout, **shown)
+
+    unwritten = deliver(outputs, said, inputs=[*paths, *report.files])
+    for complaint in [*(f"{failure.path}: {failure.message}" for failure in report.failures), *unwritten]:
+        complain(complaint)
+    return FAILED if unwritten else report.exit_status(fail_on)

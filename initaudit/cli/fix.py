@@ -8,9 +8,11 @@ from types import FrameType
 import click
 
 from initaudit.cli.options import exclude_option, flat, output_options, rule_options
-from initaudit.cli.terminal import complain, text_layout, write
+from initaudit.cli.outputs import Output, deliver, outputs_of
+from initaudit.cli.terminal import complain, text_layout
 from initaudit.errors import InitauditError
 
+FAILED = 2
 TERMINATED = 143  # what shells report for SIGTERM
 
 
@@ -30,7 +32,7 @@ TERMINATED = 143  # what shells report for SIGTERM
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @rule_options
 @exclude_option
-@output_options
+@output_options(["text", "json"])
 def fix(
     path: Path,
     output: Path | None,
@@ -45,8 +47,9 @@ def fix(
     extend_select: Sequence[list[str]],
     ignore: Sequence[list[str]],
     exclude: tuple[str, ...],
-    output_format: str,
+    output_format: str | None,
     output_file: Path | None,
+    reports: tuple[Output, ...],
     no_color: bool,
 ) -> int:
     """Redraw what `check` reports at warning or above, and leave every other byte as it is.
@@ -66,6 +69,7 @@ def fix(
     from initaudit.repair import Destination, fix
     from initaudit.workers import available_cores
 
+    outputs = outputs_of(output_format, output_file, reports)
     chosen = (flat(select) or ("ALL",)) + flat(extend_select)
     rules = select_rules(load_rules(), select=chosen, ignore=flat(ignore))
     if not rules:
@@ -78,14 +82,17 @@ def fix(
     )
     from initaudit.report.repair import render_json, render_text
 
-    if output_format == "json":
-        write(render_json(repair), output_file)
-    else:
-        layout = text_layout(no_color=no_color, to_file=output_file is not None)
-        write(render_text(repair, is_dry=dry_run, **layout), output_file)
-    for failure in repair.failures:
-        complain(f"{failure.path}: {failure.message}")
-    return repair.exit_status
+    def said(output: Output) -> str:
+        if output.form == "json":
+            return render_json(repair)
+        layout = text_layout(no_color=no_color, to_file=output.file is not None)
+        return render_text(repair, is_dry=dry_run, **layout)
+
+    inputs = [path, *([repair.output] if repair.output else []), *(Path(row.checkpoint) for row in repair.repaired)]
+    unwritten = deliver(outputs, said, inputs=inputs)
+    for complaint in [*(f"{failure.path}: {failure.message}" for failure in repair.failures), *unwritten]:
+        complain(complaint)
+    return FAILED if unwritten else repair.exit_status
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

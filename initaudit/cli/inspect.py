@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from initaudit.cli.options import exclude_option, output_options, paths_argument, workers_option
-from initaudit.cli.terminal import complain, progress_bars, text_layout, write
+from initaudit.cli.outputs import Output, deliver, outputs_of
+from initaudit.cli.terminal import complain, progress_bars, text_layout
 
 FAILED = 2
 
@@ -14,14 +15,17 @@ FAILED = 2
 @paths_argument
 @exclude_option
 @workers_option
-@output_options
+@output_options(["text", "json"])
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def inspect(
     paths: tuple[Path, ...],
     exclude: tuple[str, ...],
     workers: int | None,
-    output_format: str,
+    output_format: str | None,
     output_file: Path | None,
+    reports: tuple[Output, ...],
     no_color: bool,
+    quiet: bool,
 ) -> int:
     """Show what each tensor is, its fans and its statistics; judge nothing."""
     from initaudit.audit import NOTHING_TO_JUDGE
@@ -30,22 +34,28 @@ def inspect(
     from initaudit.understanding import understood
     from initaudit.workers import available_cores
 
+    outputs = outputs_of(output_format, output_file, reports)
     inspections: list[Inspection] = []
     complaints: list[str] = []
-    with progress_bars(hidden=False) as bars:
+    read: list[Path] = []
+    with progress_bars(hidden=quiet) as bars:
         for one in understood(paths, exclude=exclude, workers=workers or available_cores(), progress=bars):
             if isinstance(one, Failure):
                 complaints.append(f"{one.path}: {one.message}")
                 continue
+            read += [shard.path for shard in one.checkpoint.shards]
             inspections.append(inspection_of(one))
             if not one.statistics:
                 complaints.append(f"{one.checkpoint.path}: {NOTHING_TO_JUDGE}")
-    if output_format == "json":
-        write(render_json(inspections), output_file)
-    elif inspections:
+
+    def said(output: Output) -> str:
+        if output.form == "json":
+            return render_json(inspections)
         # Lines are never broken: a table that is cut loses what it is read for.
-        layout = text_layout(no_color=no_color, to_file=output_file is not None) | {"width": None}
-        write(render_text(inspections, **layout), output_file)
+        layout = text_layout(no_color=no_color, to_file=output.file is not None) | {"width": None}
+        return render_text(inspections, **layout) if inspections else ""
+
+    complaints += deliver(outputs, said, inputs=[*paths, *read])
     for complaint in complaints:
         complain(complaint)
     return FAILED if complaints else 0

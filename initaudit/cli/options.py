@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from initaudit.cli.outputs import OutputOption
+
 
 class ListOption(click.ParamType[list[str]]):
     """A comma separated list, as linters take it; the option may be repeated."""
@@ -28,15 +30,26 @@ def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--output-format``, ``--output-file`` and ``--no-color``."""
-    for option in (
-        click.option("--no-color", is_flag=True, help="Plain text; so does the variable NO_COLOR."),
-        click.option("--output-file", type=click.Path(path_type=Path), help="Write the report there, not to stdout."),
-        click.option("--output-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
-    ):
-        command = option(command)
-    return command
+def output_options(forms: Sequence[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``--output-format``, ``--output-file``, ``--report`` and ``--no-color``, for what has these forms."""
+
+    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            click.option("--no-color", is_flag=True, help="Plain text; so does the variable NO_COLOR."),
+            click.option(
+                "--report",
+                "reports",
+                type=OutputOption(forms),
+                multiple=True,
+                help="Write this too, from the same run; may be repeated. FILE may be - for stdout.",
+            ),
+            click.option("--output-file", type=click.Path(path_type=Path), help="Write there, not to stdout."),
+            click.option("--output-format", type=click.Choice(forms), help="What to write.  [default: text]"),
+        ):
+            command = option(command)
+        return command
+
+    return decorated
 
 
 paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))

@@ -27,7 +27,7 @@ def text_layout(*, no_color: bool, to_file: bool) -> dict[str, Any]:
 
 
 def write(text: str, file: Path | None) -> None:
-    """Write a report to a file, or to stdout.
+    """Write a report to a file, or to stdout; a step's summary on GitHub may hold those of other commands, and grows.
 
     Raises:
         InitauditError: the file cannot be written.
@@ -37,8 +37,10 @@ def write(text: str, file: Path | None) -> None:
         encoding = sys.stdout.encoding or "utf-8"
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         return
+    grows = str(file) == os.environ.get("GITHUB_STEP_SUMMARY")
     try:
-        file.write_text(text, encoding="utf-8")
+        with file.open("a" if grows else "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(text)
     except OSError as error:
         raise InitauditError(f"{file}: {(error.strerror or str(error)).lower()}") from error
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from typing import Any
 
 from initaudit import __version__
@@ -20,6 +21,7 @@ def render(report: Report) -> str:
         "tool": {"name": "initaudit", "version": __version__},
         "checkpoints": [_checkpoint(one) for one in report.audited],
         "summary": report.counts,
+        "statistics": [asdict(row) for row in report.statistics],
         "findings": [_finding(finding) for finding in report.findings],
         "intended": [
             {"rule": row.rule, "checkpoint": row.checkpoint, "tensor": row.tensor, "convention": row.convention}
@@ -31,6 +33,7 @@ def render(report: Report) -> str:
             for one in report.audited
             for row in one.not_judged
         ],
+        "notes": report.notes,
         "errors": [{"path": failure.path, "message": failure.message} for failure in report.failures],
     }
     return json.dumps(plain(document), indent=1, allow_nan=False) + "\n"

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from initaudit.findings import Audited, Finding, Report
@@ -28,17 +29,24 @@ def render(
     width: int | None = None,
     color: bool = False,
     show_intended: bool = False,
+    statistics: bool = False,
     quiet: bool = False,
     verbose: bool = False,
 ) -> str:
-    """The report; ``quiet`` leaves only findings, ``verbose`` shows all of them and every tensor not judged."""
-    parts: list[Text | Padding] = []
-    for one in report.audited:
+    """The report; ``quiet`` leaves only findings, ``verbose`` shows all of them and every tensor not judged.
+
+    With ``statistics`` the findings are counted by rule instead of being listed.
+    """
+    parts: list[Text | Padding | Table] = []
+    if statistics and report.findings:
+        parts += [statistics_table(report), Text()]
+    for one in report.audited if not statistics else ():
         body = list(_body(one, show_intended=show_intended, verbose=verbose))
         if body or not quiet:
             parts += [_head(one, with_recipe=not quiet), *body, Text()]
     if not quiet:
-        parts.append(_verdict(report, show_intended=show_intended, verbose=verbose))
+        parts += [_aside(f"note  {printable(note, longest=LONGEST_TEXT)}") for note in report.notes]
+        parts.append(verdict(report, show_intended=show_intended, verbose=verbose))
     text = laid_out(parts, width=width, color=color).strip("\n")
     return f"{text}\n" if text else ""
 
@@ -91,34 +99,46 @@ def _finding(finding: Finding, *, verbose: bool) -> Iterator[Text | Padding]:
         yield Padding(Text(f"-> {printable(finding.advice, longest=LONGEST_TEXT)}", style="green"), (0, 0, 0, 10))
 
 
-def _verdict(report: Report, *, show_intended: bool, verbose: bool) -> Text:
+def statistics_table(report: Report) -> Table:
+    """The findings of each rule, and the tensors they name; the rules with most findings first."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for heading in ("findings", "tensors"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("rule", "name"):
+        table.add_column(heading, no_wrap=True)
+    for row in report.statistics:
+        table.add_row(Text(f"{row.findings:,}"), Text(f"{row.tensors:,}"), Text(row.rule, "bold"), Text(row.name))
+    return table
+
+
+def verdict(report: Report, *, show_intended: bool, verbose: bool) -> Text:
     """One line: what was found, in what, and what was not looked at."""
     counts = report.counts
     found = [counted(counts[severity.value], severity.value) for severity in Severity if counts[severity.value]]
     worst = next((severity for severity in Severity if counts[severity.value]), None)
-    verdict = Text()
+    line = Text()
     if found:
-        verdict.append("Found " + ", ".join(found), style=STYLES[worst] if worst else "")
+        line.append("Found " + ", ".join(found), style=STYLES[worst] if worst else "")
     elif not any(one.judged for one in report.audited):
-        verdict.append("Nothing was judged" if report.audited else "Nothing was audited", style="bold red")
+        line.append("Nothing was judged" if report.audited else "Nothing was audited", style="bold red")
     elif report.failures:
-        verdict.append("No findings where it could be judged", style="bold yellow")
+        line.append("No findings where it could be judged", style="bold yellow")
     else:
-        verdict.append("No findings", style="bold green")
+        line.append("No findings", style="bold green")
     if report.audited:
-        verdict.append(f" in {counted(len(report.audited), 'checkpoint')}")
-        verdict.append(f" ({counted(sum(one.judged for one in report.audited), 'tensor')} judged by")
-        verdict.append(f" {counted(len(report.rules), 'rule')})")
+        line.append(f" in {counted(len(report.audited), 'checkpoint')}")
+        line.append(f" ({counted(sum(one.judged for one in report.audited), 'tensor')} judged by")
+        line.append(f" {counted(len(report.rules), 'rule')})")
     skipped = sum(len(one.not_judged) for one in report.audited)
     if skipped:
-        verdict.append(f"; {skipped:,} not judged" + ("" if verbose else " (--verbose)"))
+        line.append(f"; {skipped:,} not judged" + ("" if verbose else " (--verbose)"))
     if counts["intended"]:
-        verdict.append(f"; {counts['intended']:,} intended" + ("" if show_intended else " (--show-intended)"))
+        line.append(f"; {counts['intended']:,} intended" + ("" if show_intended else " (--show-intended)"))
     if report.failures:
-        verdict.append(f"; {counted(len(report.failures), 'failure')}", style="bold red")
+        line.append(f"; {counted(len(report.failures), 'failure')}", style="bold red")
     if found:
-        verdict.append(f". Why: initaudit rule {next(iter(report.findings)).rule}")
-    return verdict
+        line.append(f". Why: initaudit rule {next(iter(report.findings)).rule}")
+    return line
 
 
 def _aside(text: str) -> Text:

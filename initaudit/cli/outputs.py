@@ -1,0 +1,88 @@
+"""The outputs of one run: which forms go where, and the writing of them."""
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from initaudit.cli.terminal import write
+from initaudit.errors import InitauditError
+
+STDOUT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One form of the report, and the file that it goes to; None is stdout."""
+
+    form: str
+    file: Path | None
+
+
+class OutputOption(click.ParamType[Output]):
+    """``FORMAT=FILE``, with ``-`` for stdout."""
+
+    name = "format=file"
+
+    def __init__(self, forms: Sequence[str]) -> None:
+        self.forms = forms
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Output:
+        """Take an occurrence of the option apart."""
+        if isinstance(value, Output):
+            return value
+        form, equals, file = value.partition("=")
+        if form not in self.forms:
+            near = difflib.get_close_matches(form, self.forms, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(self.forms)}"
+            self.fail(f"no form of the report is called {form!r}: {hint}", param, ctx)
+        if not equals:
+            self.fail(f"{value!r} names no file: write {form}=FILE, or {form}={STDOUT} for stdout", param, ctx)
+        if not file:
+            self.fail(f"{value!r} names no file (an empty variable?)", param, ctx)
+        return Output(form, None if file == STDOUT else Path(file))
+
+
+def outputs_of(form: str | None, file: Path | None, reports: Sequence[Output]) -> tuple[Output, ...]:
+    """What ``--output-format``, ``--output-file`` and ``--report`` ask for together.
+
+    Without the first two, the text goes to stdout, unless a ``--report`` does.
+
+    Raises:
+        click.UsageError: two outputs would go to one place.
+
+    """
+    at_stdout = [report for report in reports if report.file is None]
+    main = Output(form or "text", None if file is not None and str(file) == STDOUT else file)
+    outputs = tuple(reports) if at_stdout and form is None and file is None else (main, *reports)
+    places = [output.file and output.file.absolute() for output in outputs]
+    for place in places:
+        if places.count(place) > 1:
+            raise click.UsageError(f"two outputs would go to {place or 'stdout'}")
+    return outputs
+
+
+def deliver(outputs: Iterable[Output], said: Callable[[Output], str], *, inputs: Iterable[Path] = ()) -> list[str]:
+    """Write all outputs, files before stdout, and return what to complain of: one that fails stops none of the others.
+
+    None is written over one of the ``inputs``, which a slip of the pen would lose.
+    """
+    complaints = []
+    for output in sorted(outputs, key=lambda output: output.file is None):
+        try:
+            if output.file is not None and any(_same(output.file, path) for path in inputs):
+                raise InitauditError(f"{output.file}: is what was read; the report is not written over it")
+            write(said(output), output.file)
+        except InitauditError as error:
+            complaints.append(str(error))
+    return complaints
+
+
+def _same(one: Path, other: Path) -> bool:
+    with suppress(OSError):
+        return one.samefile(other)
+    return False

@@ -1,0 +1,54 @@
+"""Workflow commands of GitHub Actions, which annotate the pull request.
+
+A step shows ten errors and ten warnings: one annotation for each checkpoint and rule lets them last.
+"""
+
+from collections.abc import Iterable
+
+from initaudit.findings import Finding, Report
+from initaudit.report.escaping import printable
+from initaudit.report.places import in_repository
+from initaudit.rule import Severity
+
+COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}
+MOST_FINDINGS = 20
+"""Findings that one annotation lists: it is cut where it gets long."""
+LONGEST_TEXT = 500
+
+
+def render(report: Report) -> str:
+    """A line for each annotation, the worst first; nothing where there is nothing to say."""
+    groups: dict[tuple[Severity, str, str], list[Finding]] = {}
+    for finding in report.findings:
+        groups.setdefault((finding.severity, finding.checkpoint, finding.rule), []).append(finding)
+    lines = [
+        _command("error", failure.path, "not audited", failure.message.splitlines()) for failure in report.failures
+    ]
+    for (severity, path, rule), found in sorted(groups.items(), key=lambda group: group[0][0].rank):
+        lines.append(_command(COMMANDS[severity], path, f"{rule} {found[0].name}", _told(found)))
+    lines += [f"::notice title=initaudit::{_escaped(printable(note, longest=LONGEST_TEXT))}" for note in report.notes]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _told(found: list[Finding]) -> list[str]:
+    lines = []
+    for finding in found[:MOST_FINDINGS]:
+        more = f" and {len(finding.tensors) - 1:,} more" if len(finding.tensors) > 1 else ""
+        lines.append(f"{printable(finding.tensor)}{more}: {printable(finding.message, longest=LONGEST_TEXT)}")
+    if len(found) > MOST_FINDINGS:
+        lines.append(f"and {len(found) - MOST_FINDINGS:,} more")
+    return lines
+
+
+def _command(command: str, path: str, title: str, lines: Iterable[str]) -> str:
+    place = f"title={_property(f'initaudit: {title}')},file={_property(printable(in_repository(path)))},line=1"
+    return f"::{command} {place}::{_escaped(chr(10).join(lines))}"
+
+
+def _escaped(text: str) -> str:
+    """The data of a command: what would end it or start another is written by its number."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _escaped(text).replace(":", "%3A").replace(",", "%2C")

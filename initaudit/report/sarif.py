@@ -1,0 +1,113 @@
+"""SARIF 2.1.0, which GitHub's code scanning and many viewers read."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from initaudit import __version__
+from initaudit.checkpoint import Entry
+from initaudit.findings import Audited, Finding, Report
+from initaudit.report.escaping import printable
+from initaudit.report.json import plain
+from initaudit.report.places import in_repository
+from initaudit.rule import Rule, Severity
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+MOST_RESULTS = 5000
+"""GitHub shows so many results of a run, and refuses a file with more than five times as many."""
+MOST_TENSORS = 100
+"""Tensors of one finding that get a place of their own."""
+LONGEST_TEXT = 2000
+
+
+def render(report: Report) -> str:
+    """One run with all rules that were applied, and the findings, the worst first."""
+    found = sorted(
+        ((one, finding) for one in report.audited for finding in one.findings), key=lambda pair: pair[1].severity.rank
+    )
+    numbers = {rule.code: number for number, rule in enumerate(report.rules)}
+    shown = found[:MOST_RESULTS]
+    run = {
+        "tool": {
+            "driver": {
+                "name": "initaudit",
+                "semanticVersion": __version__,
+                "rules": [_rule(rule) for rule in report.rules],
+            }
+        },
+        "invocations": [_invocation(report, left_out=len(found) - len(shown))],
+        "results": [_result(one, finding, numbers) for one, finding in shown],
+        "columnKind": "utf16CodeUnits",
+    }
+    return json.dumps(plain({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}), indent=1, allow_nan=False) + "\n"
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    return {
+        "id": rule.code,
+        "name": rule.name,
+        "shortDescription": {"text": rule.summary},
+        "fullDescription": {"text": _first_section(rule.page) or rule.summary},
+        "help": {"text": rule.page, "markdown": rule.page},
+        "defaultConfiguration": {"level": LEVELS[rule.severity]},
+    }
+
+
+def _first_section(page: str) -> str:
+    """What stands under the first heading of a rule's page: why it matters."""
+    return page.partition("\n## ")[2].partition("\n")[2].partition("\n## ")[0].strip()
+
+
+def _invocation(report: Report, *, left_out: int) -> dict[str, Any]:
+    told = [{"level": "error", "message": {"text": f"{f.path}: {f.message}"}} for f in report.failures]
+    if left_out:
+        told.append({"level": "warning", "message": {"text": f"{left_out:,} more findings are not listed here"}})
+    configured = [{"level": "note", "message": {"text": note}} for note in report.notes]
+    return {
+        "executionSuccessful": not report.failures,
+        "toolExecutionNotifications": told,
+        "toolConfigurationNotifications": configured,
+    }
+
+
+def _result(one: Audited, finding: Finding, numbers: Mapping[str, int]) -> dict[str, Any]:
+    path = in_repository(finding.checkpoint)
+    identity = json.dumps([finding.rule, path, finding.tensor])
+    advice = f" ({finding.advice})" if finding.advice else ""
+    number = {"ruleIndex": numbers[finding.rule]} if finding.rule in numbers else {}
+    return {
+        "ruleId": finding.rule,
+        **number,
+        "level": LEVELS[finding.severity],
+        "message": {"text": printable(f"{printable(finding.tensor)}: {finding.message}{advice}", longest=LONGEST_TEXT)},
+        "locations": [_location(one, finding.tensor)],
+        "relatedLocations": [
+            {"id": number, **_location(one, name)} for number, name in enumerate(finding.tensors[1:MOST_TENSORS], 1)
+        ],
+        "partialFingerprints": {"initaudit/v1": hashlib.sha256(identity.encode()).hexdigest()},
+        "properties": {"name": finding.name, "tensors": len(finding.tensors), "evidence": dict(finding.evidence)},
+    }
+
+
+def _location(one: Audited, tensor: str) -> dict[str, Any]:
+    """The tensor's bytes in its file; GitHub wants a line as well."""
+    path, region = Path(one.checkpoint.path), {"startLine": 1}
+    for file, entry in _entries(one):
+        if entry.name == tensor:
+            path, region = file, {"startLine": 1, "byteOffset": entry.begin, "byteLength": entry.end - entry.begin}
+    return {
+        "physicalLocation": {"artifactLocation": {"uri": _uri(in_repository(path))}, "region": region},
+        "logicalLocations": [{"fullyQualifiedName": printable(tensor), "kind": "variable"}],
+    }
+
+
+def _entries(one: Audited) -> Iterator[tuple[Path, Entry]]:
+    return ((shard.path, entry) for shard in one.checkpoint.shards for entry in shard.entries)
+
+
+def _uri(path: str) -> str:
+    return Path(path).as_uri() if Path(path).is_absolute() else quote(path)

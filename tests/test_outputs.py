@@ -1,0 +1,124 @@
+"""The outputs of one run, and where they go."""
+
+import json
+import os
+
+import pytest
+
+from initaudit.report.formats import FORMATS
+from tests.checkpoints import FIXTURES, run, spawn, written
+
+ERROR = FIXTURES / "bad" / "IA101-zero-weight.safetensors"
+MACHINES = [form for form in FORMATS if form not in ("text", "concise")]
+
+
+def test_one_run_writes_several_outputs_and_reads_once(tmp_path, monkeypatch):
+    import initaudit.audit
+
+    calls = []
+    audit = initaudit.audit.audit
+    monkeypatch.setattr("initaudit.audit.audit", lambda *a, **k: calls.append(a) or audit(*a, **k))
+    outcome = run("check", ERROR, *(f"--report={form}={tmp_path / form}" for form in FORMATS))
+    assert outcome.status == 1
+    assert len(calls) == 1
+    assert outcome.out == (tmp_path / "text").read_text(encoding="utf-8")
+    for form in FORMATS:
+        alone = run("check", ERROR, "--output-format", form).out
+        assert (tmp_path / form).read_text(encoding="utf-8") == alone
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_form_names_what_was_found(form):
+    out = run("check", ERROR, "--output-format", form).out
+    assert "IA101" in out
+    assert "fc2.weight" in out
+
+
+def test_a_report_for_stdout_takes_the_place_of_the_text():
+    assert run("check", ERROR, "--report", "json=-").document["findings"]
+    assert run("check", ERROR, "--output-file", "-", "--output-format", "json").document["findings"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--report", "sarfi=x"], "did you mean 'sarif'?"),
+        (["--report", "zzz=x"], "there are text, concise"),
+        (["--report", "sarif"], "write sarif=FILE"),
+        (["--report", "markdown="], "an empty variable?"),
+        (["--report", "json=-", "--report", "sarif=-"], "two outputs would go to stdout"),
+        (["--report", "json=-", "--output-format", "text"], "two outputs would go to stdout"),
+        (["--report", "json=x", "--report", "sarif=x"], "two outputs would go to"),
+        (["--report", "json=x", "--output-file", "./x"], "two outputs would go to"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_output_that_cannot_be_meant_is_bad_usage(tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    outcome = run("check", ERROR, *arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    (complaint,) = outcome.complaints
+    assert words in complaint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_stops_no_other_output(tmp_path):
+    missing = tmp_path / "missing" / "out.sarif"
+    outcome = run("check", ERROR, f"--report=sarif={missing}", f"--report=json={tmp_path / 'out.json'}")
+    assert outcome.status == 2
+    (complaint,) = outcome.complaints
+    assert str(missing) in complaint
+    assert json.loads((tmp_path / "out.json").read_text())["findings"]
+    assert "IA101" in outcome.out
+
+
+@pytest.mark.parametrize("how", ["file", "link", "folder"])
+@pytest.mark.parametrize("command", ["check", "inspect"])
+def test_a_report_is_never_written_over_what_was_read(tmp_path, command, how):
+    path = written(tmp_path / "model" / "model.safetensors", ERROR.read_bytes())
+    target = path
+    if how == "link":
+        target = tmp_path / "link"
+        target.symlink_to(path)
+    outcome = run(command, path.parent if how == "folder" else path, "--report", f"json={target}")
+    assert outcome.status == 2
+    assert "not written over it" in outcome.err
+    assert path.read_bytes() == ERROR.read_bytes()
+
+
+def test_a_step_summary_grows(tmp_path):
+    summary = written(tmp_path / "summary", b"before\n")
+    variables = {"GITHUB_STEP_SUMMARY": str(summary)}
+    for _ in range(2):
+        run("check", ERROR, "--report", f"markdown={summary}", variables=variables)
+    text = summary.read_text(encoding="utf-8")
+    assert text.startswith("before\n## initaudit")
+    assert text.count("## initaudit") == 2
+
+
+def test_another_file_is_written_anew(tmp_path):
+    file = written(tmp_path / "report", b"before\n")
+    run("check", ERROR, "--report", f"markdown={file}")
+    assert not file.read_text(encoding="utf-8").startswith("before")
+
+
+def test_inspect_and_fix_take_several_outputs_too(tmp_path):
+    inspected = run("inspect", ERROR, "--report", f"json={tmp_path / 'inspect.json'}")
+    assert "fc2.weight" in inspected.out
+    assert json.loads((tmp_path / "inspect.json").read_text())["tensors"]
+    fixed = run("fix", ERROR, "--dry-run", "--report", f"json={tmp_path / 'fix.json'}")
+    assert "fc2.weight" in fixed.out
+    assert json.loads((tmp_path / "fix.json").read_text())["repairs"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no such file here")
+def test_a_report_can_go_into_a_pipe():
+    assert spawn("check", ERROR, "--report", "json=/dev/stdout", "--output-file", "/dev/null").document["findings"]
+
+
+def test_statistics_count_the_findings_of_each_rule():
+    lines = run("check", FIXTURES / "bad", "--statistics").out.splitlines()
+    rows = [line.split() for line in lines if " IA" in line and not line.startswith("Found")]
+    assert ["1", "1", "IA101", "zero-weight"] in rows
+    counted = run("check", FIXTURES / "bad", "--output-format", "json").document["statistics"]
+    assert [[str(row["findings"]), str(row["tensors"]), row["rule"], row["name"]] for row in counted] == rows
