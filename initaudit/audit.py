@@ -8,7 +8,7 @@ from pathlib import Path
 from initaudit.causes import merge
 from initaudit.checkpoint import Checkpoint
 from initaudit.conventions import excuse
-from initaudit.findings import Audited, Failure, Finding, Intended, NotJudged, Report
+from initaudit.findings import Audited, Failure, Finding, Intended, NotJudged, Report, Waived
 from initaudit.model import Fault, Model
 from initaudit.recipe import describe
 from initaudit.remedies import Healthy, choose
@@ -26,16 +26,20 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
     checkpoint, model = one.checkpoint, one.model
     findings: list[Finding] = []
     intended: list[Intended] = []
+    waived: list[Waived] = []
     failures = []
     for rule in sorted(rules, key=lambda rule: rule.group != PROVENANCE):
-        if rule.group in OF_FRESH and any(finding.rule.startswith(PROVENANCE) for finding in findings):
+        said = [finding.rule for finding in findings] + [row.rule for row in waived]
+        if rule.group in OF_FRESH and any(code.startswith(PROVENANCE) for code in said):
             continue  # a trained checkpoint breaks what these rules assume, as the finding says
         try:
             faults = []
             for fault in rule.judge(model):
                 kept, excused = _without_intended(rule, fault, model)
-                faults += [kept] if kept.tensors else []
                 intended += [Intended(rule.code, checkpoint.path, *row) for row in excused]
+                kept, unheard = _without_waived(rule, kept, checkpoint.path)
+                waived += unheard
+                faults += [kept] if kept.tensors else []
             findings += [Finding.of(rule, checkpoint.path, fault) for fault in merge(faults, model)]
         except Exception as error:  # a rule of anyone's must not hide what the others found
             failures.append(Failure(checkpoint.path, f"rule {rule.code} crashed: {type(error).__name__}: {error}"))
@@ -50,17 +54,19 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
         checkpoint=checkpoint,
         recipe=describe(model, Counter(row.convention for row in intended)),
         judged=len(model.tensors),
-        findings=tuple(sorted(_with_repairs(findings, model), key=Finding.order)),
+        findings=tuple(sorted(_with_repairs(findings, waived, model), key=Finding.order)),
         intended=tuple(sorted(intended, key=lambda row: (row.rule, row.tensor))),
         not_judged=tuple(sorted(not_judged, key=lambda row: row.tensor)),
         failures=tuple(failures),
+        waived=tuple(sorted(waived, key=lambda row: (row.rule, row.tensor))),
     )
 
 
-def _with_repairs(findings: Sequence[Finding], model: Model) -> Iterator[Finding]:
+def _with_repairs(findings: Sequence[Finding], waived: Sequence[Waived], model: Model) -> Iterator[Finding]:
     """The findings, each with what its tensor should be filled with, as far as the healthy ones tell."""
     doubtful = [finding for finding in findings if finding.severity is not Severity.INFO]
-    healthy = Healthy(model, frozenset(name for finding in doubtful for name in finding.faulty))
+    unheard = [row.tensor for row in waived]
+    healthy = Healthy(model, frozenset([name for finding in doubtful for name in finding.faulty] + unheard))
     for finding in findings:
         asked = finding.severity is not Severity.INFO and finding.faulty
         if asked and not finding.beyond_repair:
@@ -79,6 +85,23 @@ def _without_intended(rule: Rule, fault: Fault, model: Model) -> tuple[Fault, li
     if len(kept) == 1 < len(fault.tensors):
         kept = ()
     return replace(fault, tensors=kept), [(name, why) for name, why in excused.items() if why is not None]
+
+
+def _without_waived(rule: Rule, fault: Fault, path: str) -> tuple[Fault, list[Waived]]:
+    """A fault less the tensors at which the user does not want to hear of it, and these.
+
+    An original whose copies are all waived is no fault by itself.
+    """
+    waivers = {name: rule.waivers.over(path, name) for name in fault.tensors}
+    unheard = [
+        Waived(rule.code, path, name, waiver, is_known=waiver is rule.waivers.baseline)
+        for name, waiver in waivers.items()
+        if waiver is not None
+    ]
+    kept = tuple(name for name, waiver in waivers.items() if waiver is None)
+    if unheard and kept == (fault.original,):
+        kept = ()
+    return replace(fault, tensors=kept), unheard
 
 
 def audit(

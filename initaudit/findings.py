@@ -10,6 +10,7 @@ from initaudit.checkpoint.values import Checkpoint
 from initaudit.errors import InitauditError
 from initaudit.remedies import Remedy
 from initaudit.rule import Fault, Rule, Severity
+from initaudit.waivers import Waiver
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Finding:
     @classmethod
     def of(cls, rule: Rule, checkpoint: str, fault: Fault) -> "Finding":
         """A rule's fault in a checkpoint."""
-        severity = Severity(fault.severity) if fault.severity else rule.severity
+        severity = rule.imposed or (Severity(fault.severity) if fault.severity else rule.severity)
         told = fault.message, fault.advice, fault.evidence
         return cls(
             rule.code, rule.name, severity, checkpoint, fault.tensors, *told, fault.original, fault.beyond_repair
@@ -66,6 +67,18 @@ class Intended:
 
 
 @dataclass(frozen=True, slots=True)
+class Waived:
+    """What a rule has found where its user does not want to hear it."""
+
+    rule: str
+    checkpoint: str
+    tensor: str
+    waiver: Waiver
+    is_known: bool
+    """Whether it stands in a baseline."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotJudged:
     """A tensor whose values no rule has seen, and why."""
 
@@ -94,6 +107,7 @@ class Audited:
     intended: tuple[Intended, ...]
     not_judged: tuple[NotJudged, ...]
     failures: tuple[Failure, ...]
+    waived: tuple[Waived, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,39 +1,98 @@
 """Which rules there are, and which of them are asked for."""
 
 import difflib
+import hashlib
 import pkgutil
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 
 from initaudit.errors import InitauditError, RuleError, SelectionError
 from initaudit.rule import RULES, Rule
+from initaudit.waivers import absolute
+
+GROUP = "initaudit.rules"
+"""The entry points by which an installed distribution offers rules: each names a module, or a package of them."""
+
+FOLDER = "initaudit_rules_"
+"""What the package is called that a folder of rules becomes, followed by a digest of its path."""
 
 
-def load_rules() -> Mapping[str, Rule]:
-    """Import all rules and return them by code, in the order of their codes.
+def load_rules(*folders: Path) -> Mapping[str, Rule]:
+    """Import the built-in rules, then each folder's, then those of installed packages, and return all by code.
 
     Raises:
-        RuleError: a rule cannot be imported or is not well formed. A gate that checked less must not pass.
+        RuleError: a rule cannot be imported, is not well formed, or takes a code or a name in use. A gate that checked
+            less must not pass.
 
     """
-    package = "initaudit.rules"
-    for module in pkgutil.iter_modules(import_module(package).__path__):
-        try:
-            import_module(f"{package}.{module.name}")
-        except InitauditError:
-            raise
-        except Exception as error:
-            raise RuleError(f"rule {module.name} cannot be imported: {type(error).__name__}: {error}") from error
+    _forget_folders()
+    for package in ("initaudit.rules", *map(_package_of, folders), *_plugins()):
+        _import(package)
+        for module in pkgutil.iter_modules(getattr(sys.modules[package], "__path__", ())):
+            if not module.name.startswith("_"):
+                _import(f"{package}.{module.name}")
     return dict(sorted(RULES.items()))
 
 
+def _import(name: str) -> None:
+    try:
+        import_module(name)
+    except InitauditError:
+        raise
+    except (Exception, SystemExit) as error:
+        place = sys.modules.get(name.rpartition(".")[0])
+        where = f"{name.rpartition('.')[2]} of {next(iter(place.__path__))}" if place else name
+        raise RuleError(f"rule {where} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _plugins() -> list[str]:
+    """The modules or packages that installed distributions name in the entry-point group `GROUP`."""
+    from importlib.metadata import entry_points
+
+    return sorted({point.module for point in entry_points(group=GROUP)})
+
+
+def _package_of(folder: Path) -> str:
+    """Make a folder a package of its own, whatever it is called, and return the package's name.
+
+    Raises:
+        RuleError: it is no folder, or has no rules.
+
+    """
+    path = absolute(folder)
+    if not Path(path).is_dir():
+        raise RuleError(f"{folder}: is no folder of rules")
+    if not any(not module.name.startswith("_") for module in pkgutil.iter_modules([path])):
+        raise RuleError(f"{folder}: has no rules (modules of Python)")
+    package = ModuleType(f"{FOLDER}{hashlib.sha256(path.encode()).hexdigest()[:12]}", f"The rules of {path}.")
+    package.__path__ = [path]
+    sys.modules[package.__name__] = package
+    return package.__name__
+
+
+def _forget_folders() -> None:
+    """Take away what an earlier call has loaded from folders: their rules are those of that call alone."""
+    for name in [name for name in sys.modules if name.startswith(FOLDER)]:
+        del sys.modules[name]
+    for code in [code for code, rule in RULES.items() if rule.check.__module__.startswith(FOLDER)]:
+        del RULES[code]
+
+
 def select_rules(
-    rules: Mapping[str, Rule], *, select: Sequence[str] = (), ignore: Sequence[str] = ()
+    rules: Mapping[str, Rule],
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    among: Collection[str] | None = None,
 ) -> tuple[Rule, ...]:
     """The rules that ``select`` names (all of them where it is empty) less those that ``ignore`` names.
 
     A selector is a code (``IA101``), a prefix of codes (``IA1``), a name (``zero-weight``) or ``ALL``. Where both lists
-    speak of a rule the more exact selector wins, and ``ignore`` where they are equally exact.
+    speak of a rule the more exact selector wins, and ``ignore`` where they are equally exact. ``among``, if given, are
+    the codes of rules that apply without being named.
 
     Raises:
         SelectionError: a selector fits no rule.
@@ -43,7 +102,8 @@ def select_rules(
         find_rules(rules, selector)
     chosen = []
     for rule in rules.values():
-        wanted = max((_exactness(rule, selector) for selector in select), default=0)
+        unasked = not select if among is None else rule.code in among
+        wanted = max([0 if unasked else -1, *(_exactness(rule, selector) for selector in select)])
         unwanted = max((_exactness(rule, selector) for selector in ignore), default=-1)
         if wanted >= 0 and wanted > unwanted:
             chosen.append(rule)

@@ -6,6 +6,7 @@ is called once a checkpoint.
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,10 +14,14 @@ from enum import StrEnum
 from initaudit.errors import RuleError
 from initaudit.examples import Example
 from initaudit.model import Fault, Model, Tensor, Units
+from initaudit.waivers import NO_WAIVERS, Waivers
 
 __all__ = ["Fault", "Model", "Rule", "Severity", "Tensor", "Units", "rule"]
 
 Check = Callable[..., Iterator[Fault]]
+
+CODE = re.compile(r"[A-Z]+\d{3}")
+"""Ours begin with ``IA``, whose first digit names a group; those of others had best take letters of their own."""
 
 RULES: dict[str, "Rule"] = {}
 """All rules whose modules were imported, by code."""
@@ -40,7 +45,10 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: its code, its name (the fault), its page and the function that decides."""
+    """One rule: its code, its name (the fault), its page and the function that decides.
+
+    ``imposed`` is the severity that its user wants for all its findings, ``waivers`` say where it is not to be heard.
+    """
 
     code: str
     name: str
@@ -48,6 +56,8 @@ class Rule:
     examples: tuple[Example, ...]
     check: Check
     subjects: tuple[str, ...]
+    imposed: Severity | None = None
+    waivers: Waivers = NO_WAIVERS
 
     @property
     def group(self) -> str:
@@ -85,17 +95,31 @@ def rule(*, code: str, severity: Severity, examples: Sequence[Example]) -> Calla
     """
 
     def declare(check: Check) -> Check:
-        place = f"{check.__module__} ({inspect.getsourcefile(check)}:{check.__code__.co_firstlineno})"
+        place = f"{check.__module__} ({_file(check)}:{check.__code__.co_firstlineno})"
         subjects = tuple(inspect.signature(check).parameters)
         if subjects not in (("tensor",), ("tensor", "model"), ("model",)):
             raise RuleError(f"{place}: a rule takes `tensor`, `tensor` and `model`, or `model`, not {subjects}")
-        if code in RULES and RULES[code].check.__module__ != check.__module__:
-            raise RuleError(f"{place}: code {code} is in use by {RULES[code].check.__module__}")
+        name = check.__name__.replace("_", "-")
+        if not CODE.fullmatch(code):
+            raise RuleError(f"{place}: a code is capital letters and three digits, not {code!r}")
+        for other in RULES.values():
+            if _identity(other.check) != _identity(check) and (code == other.code or name == other.name):
+                taken = f"code {code}" if code == other.code else f"name {name}"
+                raise RuleError(f"{place}: {taken} is in use by {other.check.__module__} ({_file(other.check)})")
         if not (check.__doc__ or "").strip():
             raise RuleError(f"{place}: a rule needs a docstring, which is its page")
         if {example.is_good for example in examples} != {True, False}:
             raise RuleError(f"{place}: a rule needs a good and a bad example")
-        RULES[code] = Rule(code, check.__name__.replace("_", "-"), severity, tuple(examples), check, subjects)
+        RULES[code] = Rule(code, name, severity, tuple(examples), check, subjects)
         return check
 
     return declare
+
+
+def _identity(check: Check) -> tuple[str, str]:
+    """What stays the same when a module is imported again."""
+    return check.__module__, check.__qualname__
+
+
+def _file(check: Check) -> str | None:
+    return inspect.getsourcefile(check)

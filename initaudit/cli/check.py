@@ -1,34 +1,47 @@
 """``initaudit check``: audit checkpoints."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from initaudit.cli.options import exclude_option, flat, output_options, paths_argument, rule_options, workers_option
+from initaudit.cli.options import (
+    exclude_option,
+    output_options,
+    paths_argument,
+    rule_options,
+    settings_options,
+    workers_option,
+)
 from initaudit.cli.outputs import Output, deliver, outputs_of
+from initaudit.cli.settled import reports_of, rules_of, settings_of
 from initaudit.cli.terminal import complain, progress_bars, text_layout
-from initaudit.errors import InitauditError
 from initaudit.report.formats import FORMATS, render
 
 FAILED = 2
+BASELINE = "baseline"
+"""The form of the output that ``--write-baseline`` asks for."""
 
 
 @click.command()
 @paths_argument
 @rule_options
 @exclude_option
+@settings_options
 @workers_option
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "info", "never"]),
-    default="error",
-    show_default=True,
-    help="The least severity that makes the exit status 1.",
+    help="The least severity that makes the exit status 1.  [default: error]",
+)
+@click.option("--baseline", type=click.Path(path_type=Path), help="Report only what this file does not know.")
+@click.option(
+    "--write-baseline", type=click.Path(path_type=Path), help="Write what is found there, as known; the status is 0."
 )
 @output_options(FORMATS)
 @click.option("--statistics", is_flag=True, help="Count the findings by rule instead of listing them.")
-@click.option("--show-intended", is_flag=True, help="List what deviates by a known convention, with its name.")
+@click.option("--show-intended", is_flag=True, help="List what is intended by a convention, and what is waived by you.")
 @click.option("--quiet", "-q", is_flag=True, help="Findings alone: no verdict, no progress.")
 @click.option("--verbose", "-v", is_flag=True, help="Every finding, every tensor's name, and what was not judged.")
 def check(
@@ -36,9 +49,14 @@ def check(
     select: Sequence[list[str]],
     extend_select: Sequence[list[str]],
     ignore: Sequence[list[str]],
+    folders: tuple[Path, ...],
     exclude: tuple[str, ...],
+    config: Path | None,
+    isolated: bool,
     workers: int | None,
-    fail_on: str,
+    fail_on: str | None,
+    baseline: Path | None,
+    write_baseline: Path | None,
     output_format: str | None,
     output_file: Path | None,
     reports: tuple[Output, ...],
@@ -53,23 +71,36 @@ def check(
     PATH is a .safetensors file, an index of shards (*.index.json), or a folder with either.
     """
     from initaudit.audit import audit
-    from initaudit.registry import load_rules, select_rules
+    from initaudit.baseline import read_baseline, render_baseline
+    from initaudit.policy import unneeded
     from initaudit.workers import available_cores
 
-    outputs = outputs_of(output_format, output_file, reports)
-    chosen = (flat(select) or ("ALL",)) + flat(extend_select)
-    rules = select_rules(load_rules(), select=chosen, ignore=flat(ignore))
-    if not rules:
-        raise InitauditError("no rule is left to apply: --ignore takes back what --select chose")
+    settings = settings_of(config, isolated=isolated)
+    outputs = outputs_of(output_format, output_file, reports_of(settings, reports), default=settings.output_format)
+    file = baseline or settings.baseline
+    known = read_baseline(file) if file and (file != write_baseline or file.exists()) else None
+    rules = rules_of(settings, folders, select=select, extend_select=extend_select, ignore=ignore, baseline=known)
     with progress_bars(hidden=quiet) as bars:
-        report = audit(paths, rules, exclude=exclude, workers=workers or available_cores(), progress=bars)
+        report = audit(
+            paths, rules, exclude=exclude or settings.exclude, workers=workers or available_cores(), progress=bars
+        )
+    report = replace(report, notes=unneeded(report, settings, known))
+    complaints = [f"{failure.path}: {failure.message}" for failure in report.failures]
+    if write_baseline and report.failures:
+        complaints.append(f"{write_baseline}: not written: what could not be audited would be missing")
+    elif write_baseline:
+        outputs = (*outputs, Output(BASELINE, write_baseline))
 
     def said(output: Output) -> str:
+        if output.form == BASELINE and output.file:
+            return render_baseline(report, output.file)
         layout = text_layout(no_color=no_color, to_file=output.file is not None)
-        shown = {"show_intended": show_intended, "statistics": statistics, "quiet": quiet, "verbose": verbose}
-        return render(report, output.form, **layout, **shown)
+        shown = {"statistics": statistics, "quiet": quiet, "verbose": verbose}
+        return render(report, output.form, **layout, **shown, show_intended=show_intended or settings.show_intended)
 
     unwritten = deliver(outputs, said, inputs=[*paths, *report.files])
-    for complaint in [*(f"{failure.path}: {failure.message}" for failure in report.failures), *unwritten]:
+    for complaint in complaints + unwritten:
         complain(complaint)
-    return FAILED if unwritten else report.exit_status(fail_on)
+    if unwritten:
+        return FAILED
+    return report.exit_status("never" if write_baseline else fail_on or settings.fail_on or "error")

@@ -7,10 +7,10 @@ from types import FrameType
 
 import click
 
-from initaudit.cli.options import exclude_option, flat, output_options, rule_options
+from initaudit.cli.options import exclude_option, output_options, rule_options, settings_options
 from initaudit.cli.outputs import Output, deliver, outputs_of
+from initaudit.cli.settled import rules_of, settings_of
 from initaudit.cli.terminal import complain, text_layout
-from initaudit.errors import InitauditError
 
 FAILED = 2
 TERMINATED = 143  # what shells report for SIGTERM
@@ -32,6 +32,7 @@ TERMINATED = 143  # what shells report for SIGTERM
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @rule_options
 @exclude_option
+@settings_options
 @output_options(["text", "json"])
 def fix(
     path: Path,
@@ -46,7 +47,10 @@ def fix(
     select: Sequence[list[str]],
     extend_select: Sequence[list[str]],
     ignore: Sequence[list[str]],
+    folders: tuple[Path, ...],
     exclude: tuple[str, ...],
+    config: Path | None,
+    isolated: bool,
     output_format: str | None,
     output_file: Path | None,
     reports: tuple[Output, ...],
@@ -64,21 +68,19 @@ def fix(
         )
     if backup and not in_place:
         raise click.UsageError("--backup goes with --in-place")
-    from initaudit.registry import load_rules, select_rules
     from initaudit.remedies import wish_of
     from initaudit.repair import Destination, fix
     from initaudit.workers import available_cores
 
     outputs = outputs_of(output_format, output_file, reports)
-    chosen = (flat(select) or ("ALL",)) + flat(extend_select)
-    rules = select_rules(load_rules(), select=chosen, ignore=flat(ignore))
-    if not rules:
-        raise InitauditError("no rule is left to apply: --ignore takes back what --select chose")
+    settings = settings_of(config, isolated=isolated)
+    rules = rules_of(settings, folders, select=select, extend_select=extend_select, ignore=ignore)
+    globs = exclude or settings.exclude
     wishes = [wish_of(text) for text in schemes]
     destination = Destination() if dry_run else Destination(output, in_place, backup, force)
     signal.signal(signal.SIGTERM, _terminated)
     repair = fix(
-        path, rules, destination, exclude=exclude, wishes=wishes, seed=seed, device=device, workers=available_cores()
+        path, rules, destination, exclude=globs, wishes=wishes, seed=seed, device=device, workers=available_cores()
     )
     from initaudit.report.repair import render_json, render_text
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from initaudit.cli.options import exclude_option, output_options, paths_argument, workers_option
+from initaudit.cli.options import exclude_option, output_options, paths_argument, settings_options, workers_option
 from initaudit.cli.outputs import Output, deliver, outputs_of
+from initaudit.cli.settled import settings_of
 from initaudit.cli.terminal import complain, progress_bars, text_layout
 
 FAILED = 2
@@ -14,12 +15,15 @@ FAILED = 2
 @click.command()
 @paths_argument
 @exclude_option
+@settings_options
 @workers_option
 @output_options(["text", "json"])
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def inspect(
     paths: tuple[Path, ...],
     exclude: tuple[str, ...],
+    config: Path | None,
+    isolated: bool,
     workers: int | None,
     output_format: str | None,
     output_file: Path | None,
@@ -34,12 +38,14 @@ def inspect(
     from initaudit.understanding import understood
     from initaudit.workers import available_cores
 
+    settings = settings_of(config, isolated=isolated)
     outputs = outputs_of(output_format, output_file, reports)
     inspections: list[Inspection] = []
     complaints: list[str] = []
     read: list[Path] = []
     with progress_bars(hidden=quiet) as bars:
-        for one in understood(paths, exclude=exclude, workers=workers or available_cores(), progress=bars):
+        globs, cores = exclude or settings.exclude, workers or available_cores()
+        for one in understood(paths, exclude=globs, workers=cores, progress=bars):
             if isinstance(one, Failure):
                 complaints.append(f"{one.path}: {one.message}")
                 continue

@@ -20,7 +20,8 @@ class ListOption(click.ParamType[list[str]]):
 
 
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--select``, ``--extend-select`` and ``--ignore``."""
+    """``--select``, ``--extend-select``, ``--ignore`` and ``--rules``."""
+    command = rules_option(command)
     for name, text in (
         ("--ignore", "Rules to leave out: codes, prefixes (IA4) or names."),
         ("--extend-select", "Rules to apply besides those of --select."),
@@ -52,13 +53,25 @@ def output_options(forms: Sequence[str]) -> Callable[[Callable[..., Any]], Calla
     return decorated
 
 
+def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--config`` and ``--isolated``."""
+    for option in (
+        click.option("--isolated", is_flag=True, help="Read no configuration."),
+        click.option(
+            "--config",
+            type=click.Path(path_type=Path),
+            help="The configuration.  [default: the nearest initaudit.toml or pyproject.toml with [tool.initaudit]]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+rules_option = click.option(
+    "--rules", "folders", metavar="DIR", type=click.Path(path_type=Path), multiple=True, help="A folder of your rules."
+)
 paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 workers_option = click.option(
     "--workers", type=click.IntRange(min=1), help="Processes that read large checkpoints.  [default: one for each core]"
 )
 exclude_option = click.option("--exclude", metavar="GLOB", multiple=True, help="Tensors to leave out; may be repeated.")
-
-
-def flat(lists: Sequence[list[str]]) -> tuple[str, ...]:
-    """The items of an option that was given several times."""
-    return tuple(item for items in lists for item in items)

@@ -47,17 +47,19 @@ class OutputOption(click.ParamType[Output]):
         return Output(form, None if file == STDOUT else Path(file))
 
 
-def outputs_of(form: str | None, file: Path | None, reports: Sequence[Output]) -> tuple[Output, ...]:
+def outputs_of(
+    form: str | None, file: Path | None, reports: Sequence[Output], *, default: str | None = None
+) -> tuple[Output, ...]:
     """What ``--output-format``, ``--output-file`` and ``--report`` ask for together.
 
-    Without the first two, the text goes to stdout, unless a ``--report`` does.
+    Without the first two, text (or what the configuration has as ``default``) goes to stdout, unless a report does.
 
     Raises:
         click.UsageError: two outputs would go to one place.
 
     """
     at_stdout = [report for report in reports if report.file is None]
-    main = Output(form or "text", None if file is not None and str(file) == STDOUT else file)
+    main = Output(form or default or "text", None if file is not None and str(file) == STDOUT else file)
     outputs = tuple(reports) if at_stdout and form is None and file is None else (main, *reports)
     places = [output.file and output.file.absolute() for output in outputs]
     for place in places:

@@ -28,6 +28,17 @@ def render(report: Report) -> str:
             for one in report.audited
             for row in one.intended
         ],
+        "waived": [
+            {
+                "rule": row.rule,
+                "checkpoint": row.checkpoint,
+                "tensor": row.tensor,
+                "reason": row.waiver.reason,
+                "origin": row.waiver.origin,
+            }
+            for one in report.audited
+            for row in one.waived
+        ],
         "not_judged": [
             {"checkpoint": row.checkpoint, "tensor": row.tensor, "dtype": row.dtype, "reason": row.reason}
             for one in report.audited

@@ -78,6 +78,9 @@ def _body(one: Audited, *, show_intended: bool, verbose: bool) -> Iterator[Text 
     if show_intended:
         for row in one.intended:
             yield _aside(f"intended  {row.rule} {printable(row.tensor)}: {row.convention}")
+        for waived in one.waived:
+            why = f"{waived.waiver.reason} ({waived.waiver.origin})" if waived.waiver.reason else waived.waiver.origin
+            yield _aside(f"waived  {waived.rule} {printable(waived.tensor)}: {printable(why)}")
     if verbose:
         for skipped in one.not_judged:
             yield _aside(f"not judged  {printable(skipped.tensor)}: {skipped.reason}")
@@ -132,6 +135,9 @@ def verdict(report: Report, *, show_intended: bool, verbose: bool) -> Text:
     skipped = sum(len(one.not_judged) for one in report.audited)
     if skipped:
         line.append(f"; {skipped:,} not judged" + ("" if verbose else " (--verbose)"))
+    waived = sum(len(one.waived) for one in report.audited)
+    if waived:
+        line.append(f"; {waived:,} waived" + ("" if show_intended else " (--show-intended)"))
     if counts["intended"]:
         line.append(f"; {counts['intended']:,} intended" + ("" if show_intended else " (--show-intended)"))
     if report.failures:

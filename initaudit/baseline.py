@@ -1,0 +1,78 @@
+"""Findings that are known: a file of places without numbers, which holds for the next seed as well."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from initaudit.errors import InitauditError
+from initaudit.findings import Report
+from initaudit.waivers import absolute
+
+SCHEMA = "initaudit/baseline/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The known findings of a file: absolute path of the checkpoint, tensor, and code of the rule."""
+
+    file: Path
+    entries: frozenset[tuple[str, str, str]]
+
+    def known(self, code: str) -> frozenset[tuple[str, str]]:
+        """The places where one rule's findings are known."""
+        return frozenset((checkpoint, tensor) for checkpoint, tensor, rule in self.entries if rule == code)
+
+    def unneeded(self, report: Report) -> tuple[tuple[str, str, str], ...]:
+        """The entries that a report would have needed no more: all was looked at, and nothing was found."""
+        failed = {absolute(failure.path) for failure in report.failures}
+        audited = {absolute(one.checkpoint.path) for one in report.audited} - failed
+        applied = {rule.code for rule in report.rules}
+        needed = {(absolute(row.checkpoint), row.tensor, row.rule) for one in report.audited for row in one.waived}
+        return tuple(
+            sorted(row for row in self.entries - needed if row[0] in audited and row[2] in applied),
+        )
+
+
+def read_baseline(file: Path) -> Baseline:
+    """The baseline that `render_baseline` wrote; its checkpoints are named from the folder it is in.
+
+    Raises:
+        InitauditError: it cannot be read, or is no baseline.
+
+    """
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        if document["schema"] != SCHEMA:
+            raise InitauditError(f"{file}: its schema is {document['schema']!r}, not {SCHEMA}")
+        entries = frozenset(
+            (absolute(file.parent / row["checkpoint"]), str(row["tensor"]), str(row["rule"]))
+            for row in document["findings"]
+        )
+    except FileNotFoundError as error:
+        raise InitauditError(f"{file}: no such baseline: --write-baseline {file} makes one") from error
+    except OSError as error:
+        raise InitauditError(f"{file}: {(error.strerror or str(error)).lower()}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InitauditError(f"{file}: is no baseline ({type(error).__name__}: {error})") from error
+    return Baseline(file, entries)
+
+
+def render_baseline(report: Report, file: Path) -> str:
+    """All findings of a report, those that an earlier baseline knows included, as the baseline ``file`` is to hold."""
+    known = [(row.checkpoint, row.tensor, row.rule) for one in report.audited for row in one.waived if row.is_known]
+    found = [(finding.checkpoint, name, finding.rule) for finding in report.findings for name in finding.tensors]
+    rows = sorted({(_from(file, checkpoint), tensor, rule) for checkpoint, tensor, rule in (*known, *found)})
+    document = {
+        "schema": SCHEMA,
+        "findings": [{"checkpoint": checkpoint, "tensor": tensor, "rule": rule} for checkpoint, tensor, rule in rows],
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _from(file: Path, checkpoint: str) -> str:
+    """The way from the folder of a baseline to a checkpoint, with slashes."""
+    try:
+        return Path(os.path.relpath(absolute(checkpoint), absolute(file.parent))).as_posix()
+    except ValueError:  # another drive
+        return absolute(checkpoint)

@@ -1,0 +1,65 @@
+"""What the configuration and the command line say together: the latter has the last word."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from initaudit.cli.outputs import Output
+
+if TYPE_CHECKING:
+    from initaudit.baseline import Baseline
+    from initaudit.rule import Rule
+    from initaudit.settings import Settings
+
+
+def settings_of(config: Path | None, *, isolated: bool) -> "Settings":
+    """The settings that apply: those of ``--config``, none with ``--isolated``, else of the nearest file.
+
+    Raises:
+        click.UsageError: both were given.
+        SettingsError: the file cannot be read, or a setting has no meaning.
+
+    """
+    from initaudit.settings import Settings, find_settings, read_settings
+
+    if config is not None and isolated:
+        raise click.UsageError("--config and --isolated exclude each other")
+    if isolated:
+        return Settings()
+    return read_settings(config) if config is not None else find_settings(Path())
+
+
+def rules_of(
+    settings: "Settings",
+    folders: Sequence[Path],
+    *,
+    select: Sequence[list[str]] = (),
+    extend_select: Sequence[list[str]] = (),
+    ignore: Sequence[list[str]] = (),
+    baseline: "Baseline | None" = None,
+) -> "tuple[Rule, ...]":
+    """The rules that are to be applied.
+
+    Raises:
+        RuleError: a rule cannot be loaded.
+        SelectionError: something names no rule.
+        InitauditError: no rule is left.
+
+    """
+    from initaudit.policy import Selection, applied_rules
+    from initaudit.registry import load_rules
+
+    selection = Selection(_flat(select), _flat(extend_select), _flat(ignore))
+    return applied_rules(load_rules(*(folders or settings.rules)), settings, selection, baseline)
+
+
+def reports_of(settings: "Settings", reports: Sequence[Output]) -> Sequence[Output]:
+    """The further outputs: those of the command line, else of the configuration."""
+    return reports or [Output(form, file) for form, file in settings.report.items()]
+
+
+def _flat(lists: Sequence[list[str]]) -> tuple[str, ...]:
+    """The items of an option that was given several times."""
+    return tuple(item for items in lists for item in items)

@@ -1,0 +1,196 @@
+"""What a project has settled in ``initaudit.toml`` or in ``[tool.initaudit]`` of its ``pyproject.toml``."""
+
+import difflib
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from initaudit.errors import InitauditError
+from initaudit.report.formats import FORMATS
+from initaudit.waivers import Waiver, absolute
+
+SEVERITIES = ("error", "warning", "info")
+FAIL_ON = (*SEVERITIES, "never")
+
+
+class SettingsError(InitauditError):
+    """A configuration that cannot be read, or says what has no meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one file, all of them optional; paths in it start from the folder it is in."""
+
+    source: Path | None = None
+    select: tuple[str, ...] = ()
+    extend_select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    fail_on: str | None = None
+    output_format: str | None = None
+    report: Mapping[str, Path] = field(default_factory=dict)
+    show_intended: bool = False
+    rules: tuple[Path, ...] = ()
+    baseline: Path | None = None
+    severity: Mapping[str, str] = field(default_factory=dict)
+    per_tensor_ignores: tuple[Waiver, ...] = ()
+    per_file_ignores: tuple[Waiver, ...] = ()
+
+    @property
+    def waivers(self) -> tuple[Waiver, ...]:
+        """All ignores, those of tensors first."""
+        return (*self.per_tensor_ignores, *self.per_file_ignores)
+
+
+def find_settings(start: Path) -> Settings:
+    """The settings of the nearest file upward from a folder; none at all where there is no such file.
+
+    A checkpoint's own folder is never asked: what lies there is data of strangers.
+
+    Raises:
+        SettingsError: the file cannot be read, or a setting has no meaning.
+
+    """
+    folder = Path(absolute(start))
+    for parent in (folder, *folder.parents):
+        own, shared = parent / "initaudit.toml", parent / "pyproject.toml"
+        if own.is_file():
+            return read_settings(own)
+        if shared.is_file() and _tool(_parsed(shared)) is not None:
+            return read_settings(shared)
+    return Settings()
+
+
+def read_settings(file: Path) -> Settings:
+    """The settings of one file; those of a ``pyproject.toml`` stand under ``[tool.initaudit]``.
+
+    Raises:
+        SettingsError: the file cannot be read, or a setting has no meaning.
+
+    """
+    document = _parsed(file)
+    table = _tool(document) if file.name == "pyproject.toml" else document
+    if not isinstance(table, dict):
+        raise SettingsError(f"{file}: has no table [tool.initaudit]")
+    settings = Settings(source=file)
+    for key, value in table.items():
+        if key not in _READERS:
+            raise SettingsError(f"{file}: there is no setting {key!r}: {_hint(key, _READERS)}")
+        try:
+            settings = replace(settings, **{key.replace("-", "_"): _READERS[key](value, file)})
+        except _UnfitError as error:
+            raise SettingsError(f"{file}: {key}: {error}") from error
+    return settings
+
+
+def _parsed(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{file}: {(error.strerror or str(error)).lower()}") from error
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{file}: is no TOML: {error}") from error
+
+
+def _tool(document: Mapping[str, Any]) -> Any:
+    tool = document.get("tool")
+    return tool.get("initaudit") if isinstance(tool, dict) else None
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+
+
+class _UnfitError(Exception):
+    """A value that is not of the kind that its setting takes."""
+
+
+def _text(value: Any, file: Path) -> str:
+    if not isinstance(value, str):
+        raise _UnfitError(f"takes a string, not {value!r}")
+    return value
+
+
+def _texts(value: Any, file: Path) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise _UnfitError(f"takes a list of strings, not {value!r}")
+    return tuple(value)
+
+
+def _truth(value: Any, file: Path) -> bool:
+    if not isinstance(value, bool):
+        raise _UnfitError(f"takes true or false, not {value!r}")
+    return value
+
+
+def _path(value: Any, file: Path) -> Path:
+    return file.parent / _text(value, file)
+
+
+def _paths(value: Any, file: Path) -> tuple[Path, ...]:
+    return tuple(file.parent / item for item in _texts(value, file))
+
+
+def _table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _UnfitError(f"takes a table, not {value!r}")
+    return value
+
+
+def _one_of(words: tuple[str, ...]) -> Callable[[Any, Path], str]:
+    def read(value: Any, file: Path) -> str:
+        if value not in words:
+            raise _UnfitError(f"{value!r} is none of its values: {_hint(str(value), words)}")
+        return str(value)
+
+    return read
+
+
+def _outputs(value: Any, file: Path) -> dict[str, Path]:
+    return {_one_of(FORMATS)(form, file): _path(target, file) for form, target in _table(value).items()}
+
+
+def _severities(value: Any, file: Path) -> dict[str, str]:
+    return {selector: _one_of(SEVERITIES)(severity, file) for selector, severity in _table(value).items()}
+
+
+def _ignores(key: str, subject: str) -> Callable[[Any, Path], tuple[Waiver, ...]]:
+    """``GLOB = { rules = [...], reason = "..." }``, or the list of rules alone."""
+
+    def read(value: Any, file: Path) -> tuple[Waiver, ...]:
+        waivers = []
+        for glob, stated in _table(value).items():
+            row = {"rules": stated} if isinstance(stated, list) else _table(stated)
+            for name in row:
+                if name not in ("rules", "reason"):
+                    raise _UnfitError(f"{glob!r} has no setting {name!r}: {_hint(name, ('rules', 'reason'))}")
+            if not row.get("rules"):
+                raise _UnfitError(f'{glob!r} names no rules: write {{ rules = ["IA101"], reason = "why" }}')
+            origin, folder = f"{file.name}: {key} {glob!r}", absolute(file.parent)
+            for selector in _texts(row["rules"], file):
+                reason = _text(row.get("reason", ""), file)
+                waivers.append(Waiver(selector, reason, origin, folder=folder, **{subject: glob}))
+        return tuple(waivers)
+
+    return read
+
+
+_READERS: dict[str, Callable[[Any, Path], Any]] = {
+    "select": _texts,
+    "extend-select": _texts,
+    "ignore": _texts,
+    "exclude": _texts,
+    "fail-on": _one_of(FAIL_ON),
+    "output-format": _one_of(FORMATS),
+    "report": _outputs,
+    "show-intended": _truth,
+    "rules": _paths,
+    "baseline": _path,
+    "severity": _severities,
+    "per-tensor-ignores": _ignores("per-tensor-ignores", "tensor"),
+    "per-file-ignores": _ignores("per-file-ignores", "checkpoint"),
+}
+"""What reads each setting; the field of `Settings` has its name."""
