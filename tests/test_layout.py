@@ -96,6 +96,7 @@ ALLOWED = {
         "workers",
         "",
     },
+    "testing": {"audit", "examples", "findings", "registry", "rule"},
     "__main__": {"cli"},
     "": {"audit", "errors", "findings", "registry", "remedies", "repair", "rule"},
 }

@@ -1,53 +1,38 @@
 """Every rule by its own examples and by the fixtures: what is right is silent, what is wrong is found at its place."""
 
 import inspect
-import json
 import re
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from initaudit.audit import audit
 from initaudit.cli import main
-from initaudit.examples import Example
-from initaudit.findings import Report
 from initaudit.registry import load_rules
 from initaudit.rule import Rule
+from initaudit.testing import Case, audit_example, cases, check_case
 from tests.checkpoints import written
+from tests.readme import updated
 
 ROOT = Path(__file__).parents[1]
 RULES = tuple(load_rules().values())
-EXAMPLES = [(rule, example) for rule in RULES for example in rule.examples]
+CASES = cases()
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GOOD = sorted((ROOT / "fixtures" / "good").rglob("*.safetensors"))
 BAD = sorted((ROOT / "fixtures" / "bad").iterdir())
 
 
-def audited(example: Example, folder: Path, *rules: Rule) -> Report:
-    path = folder / "example.safetensors"
-    save_file({name: np.ascontiguousarray(recipe.draw(name)) for name, recipe in example.tensors.items()}, path)
-    (folder / "config.json").write_text(json.dumps(dict(example.config)), encoding="utf-8")
-    return audit([path], rules)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_rule_speaks_exactly_where_its_example_says(case: Case) -> None:
+    check_case(case)
 
 
-@pytest.mark.parametrize(("rule", "example"), EXAMPLES, ids=lambda part: getattr(part, "caption", None) or part.code)
-def test_a_rule_speaks_exactly_where_its_example_says(rule: Rule, example: Example, tmp_path: Path) -> None:
-    report = audited(example, tmp_path, rule)
-    assert report.failures == ()
-    assert tuple(tensor for finding in report.findings for tensor in finding.tensors) == example.at
-
-
-@pytest.mark.parametrize(
-    ("rule", "example"),
-    [pair for pair in EXAMPLES if pair[1].is_good],
-    ids=lambda part: getattr(part, "caption", None) or part.code,
-)
-def test_what_is_right_for_one_rule_is_no_error_for_another(rule: Rule, example: Example, tmp_path: Path) -> None:
-    others = [other for other in RULES if other.code != rule.code and not other.code.startswith(rule.code[:3])]
-    assert not [finding for finding in audited(example, tmp_path, *others).findings if finding.severity == "error"]
+@pytest.mark.parametrize("case", [case for case in CASES if case.example.is_good], ids=str)
+def test_what_is_right_for_one_rule_is_no_error_for_another(case: Case) -> None:
+    others = [other for other in RULES if other.group != case.rule.group]
+    assert not [finding for finding in audit_example(case.example, others).findings if finding.severity == "error"]
 
 
 @pytest.mark.parametrize("path", GOOD, ids=lambda path: path.relative_to(ROOT / "fixtures" / "good").as_posix())
@@ -131,9 +116,17 @@ def test_names_and_codes_are_unique() -> None:
 
 
 def test_the_table_of_rules_in_the_readme_is_up_to_date() -> None:
-    rows = [f"| {rule.code} | `{rule.name}` | {rule.severity.value} | {rule.summary} |" for rule in RULES]
-    table = re.findall(r"^\| IA\d.*$", README, re.MULTILINE)
-    assert table == rows
+    assert updated(README) == README, "run `python tests/readme.py`"
+
+
+def test_every_code_that_is_emitted_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    emitted = {finding.rule for finding in audit([ROOT / "fixtures" / "bad"], RULES).findings}
+    assert emitted == {rule.code for rule in RULES}
+    for code in sorted(emitted):
+        assert main(["rule", code, "--output-format", "markdown"]) == 0
+        page = capsys.readouterr().out
+        assert page.startswith(f"# {code} ")
+        assert "## What to do" in page
 
 
 def test_the_report_in_the_readme_is_what_is_printed(

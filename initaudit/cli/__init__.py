@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import click
 
-from initaudit import __version__
 from initaudit.cli.check import check
 from initaudit.cli.fix import fix
 from initaudit.cli.inspect import inspect
 from initaudit.cli.rule import rule
 from initaudit.cli.terminal import complain
+from initaudit.cli.version import show_version
 from initaudit.errors import InitauditError
 
 FAILED = 2
@@ -22,7 +22,14 @@ YOUNG_OBJECTS = 200_000
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=show_version,
+    help="Versions, as bug reports need them.",
+)
 def cli() -> None:
     """Lint freshly initialised checkpoints before the first training step.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from initaudit.cli.outputs import OutputOption
 
@@ -17,6 +18,26 @@ class ListOption(click.ParamType[list[str]]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         """Split one occurrence of the option."""
         return [item.strip() for item in value.split(",") if item.strip()]
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Codes and names for the last item of the list."""
+        before, comma, last = incomplete.rpartition(",")
+        return [
+            CompletionItem(before + comma + item.value, help=item.help) for item in complete_rules(ctx, param, last)
+        ]
+
+
+def complete_rules(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The codes and the names of rules that begin so, each with the rule's summary; those of ``--rules`` too."""
+    from initaudit.errors import InitauditError
+    from initaudit.registry import load_rules
+
+    try:
+        rules = load_rules(*(ctx.params.get("folders") or ()))
+    except InitauditError:  # the command itself will say so
+        return []
+    words = [(word, rule.summary) for rule in rules.values() for word in (rule.code, rule.name)]
+    return [CompletionItem(word, help=summary) for word, summary in words if word.startswith(incomplete)]
 
 
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from initaudit.cli.terminal import write
 from initaudit.errors import InitauditError
@@ -45,6 +46,10 @@ class OutputOption(click.ParamType[Output]):
         if not file:
             self.fail(f"{value!r} names no file (an empty variable?)", param, ctx)
         return Output(form, None if file == STDOUT else Path(file))
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The forms, each ready for its file."""
+        return [CompletionItem(f"{form}=") for form in self.forms if form.startswith(incomplete)]
 
 
 def outputs_of(

@@ -1,5 +1,6 @@
 """The rules as `initaudit rule` shows them: a table of all, or pages in full."""
 
+import json
 from collections.abc import Iterable
 
 from rich.markdown import Markdown
@@ -10,6 +11,8 @@ from rich.text import Text
 from initaudit.report.terminal import laid_out
 from initaudit.report.text import STYLES
 from initaudit.rule import Rule
+
+SCHEMA = "initaudit/rules/1"
 
 
 def render_table(rules: Iterable[Rule], *, width: int | None = None, color: bool = False) -> str:
@@ -32,6 +35,23 @@ def render_pages(rules: Iterable[Rule], *, width: int | None = None, color: bool
             parts.append(Line(style="dim"))
         parts.append(Markdown(page(rule)))
     return laid_out(parts, width=width or 100, color=color)
+
+
+def render_markdown(rules: Iterable[Rule], *, in_full: bool) -> str:
+    """The same in Markdown: the table, or pages in full."""
+    if in_full:
+        return "\n\n".join(map(page, rules)) + "\n"
+    rows = [f"| {rule.code} | `{rule.name}` | {rule.severity.value} | {rule.summary} |" for rule in rules]
+    return "\n".join(["| code | name | severity | what is wrong |", "|---|---|---|---|", *rows]) + "\n"
+
+
+def render_json(rules: Iterable[Rule]) -> str:
+    """All there is to say of some rules, schema ``initaudit/rules/1``, for editors and sites."""
+    rows = [
+        {"code": r.code, "name": r.name, "severity": r.severity.value, "summary": r.summary, "page": page(r)}
+        for r in rules
+    ]
+    return json.dumps({"schema": SCHEMA, "rules": rows}, indent=1) + "\n"
 
 
 def page(rule: Rule) -> str:
