@@ -1,6 +1,7 @@
 """Markdown for a comment or a step's summary: the verdict, what was found by rule, and the findings folded away."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from initaudit.findings import Audited, Finding, Report
 from initaudit.report.escaping import printable
@@ -9,41 +10,48 @@ from initaudit.rule import Severity
 
 SIGNS = {Severity.ERROR: "❌", Severity.WARNING: "⚠️", Severity.INFO: "ℹ️"}  # noqa: RUF001 (the sign is meant)
 MOST_FINDINGS = 50
-"""Findings that are listed: GitHub drops a summary of more than a megabyte, and nobody reads one of half of it."""
-MOST_ROWS = 200
+MOST_ROWS = 100
 """Checkpoints, failures and notes that are listed."""
+MOST_BYTES = 150_000
+"""Of each list: GitHub drops a step's summary of more than a megabyte, and there are five of them."""
 MOST_TENSORS = 6
 LONGEST_TEXT = 500
 
 
 def render(report: Report) -> str:
     """The report as a section of its own; it stays well under the megabyte that a step's summary may have."""
+    failures, audited, notes = report.failures, report.audited, report.notes
     lines = ["## initaudit", "", f"**{_text(verdict(report, show_intended=True, verbose=True).plain)}**", ""]
-    lines += _cut([f"- ❌ {_code(row.path)} was not audited: {_text(row.message)}" for row in report.failures])
+    lines += _cut((f"- ❌ {_code(row.path)} was not audited: {_text(row.message)}" for row in failures), len(failures))
     if report.findings:
         lines += ["| findings | tensors | rule | what is wrong |", "|---:|---:|---|---|"]
-        summaries = {rule.code: rule.summary for rule in report.rules}
-        worst = {finding.rule: finding.severity for finding in reversed(report.findings)}
-        for row in report.statistics:
-            rule = f"{SIGNS[worst[row.rule]]} {row.rule} {_code(row.name)}"
-            lines.append(f"| {row.findings:,} | {row.tensors:,} | {rule} | {_text(summaries.get(row.rule, ''))} |")
-        lines += ["", *_findings(report), ""]
-    if report.audited:
-        lines += ["<details><summary>Checkpoints</summary>", "", *_cut([_checkpoint(one) for one in report.audited])]
+        lines += [*_cut(_counts(report), len(report.statistics)), *_findings(report), ""]
+    if audited:
+        lines += ["<details><summary>Checkpoints</summary>", "", *_cut(map(_checkpoint, audited), len(audited))]
         lines += ["</details>", ""]
-    lines += _cut([f"- {_text(note)}" for note in report.notes])
+    lines += _cut((f"- {_text(note)}" for note in notes), len(notes))
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _counts(report: Report) -> Iterator[str]:
+    summaries = {rule.code: rule.summary for rule in report.rules}
+    worst = {finding.rule: finding.severity for finding in sorted(report.findings, key=lambda f: -f.severity.rank)}
+    for row in report.statistics:
+        rule = f"{SIGNS[worst[row.rule]]} {row.rule} {_code(row.name)}"
+        yield f"| {row.findings:,} | {row.tensors:,} | {rule} | {_text(summaries.get(row.rule, ''))} |"
 
 
 def _findings(report: Report) -> Iterator[str]:
     found = sorted(report.findings, key=lambda finding: finding.severity.rank)
-    yield f"<details><summary>{min(len(found), MOST_FINDINGS):,} of {len(found):,} findings</summary>"
-    yield ""
-    for finding in found[:MOST_FINDINGS]:
-        yield f"- {SIGNS[finding.severity]} **{finding.rule}** {_places(finding)} in {_code(finding.checkpoint)}<br>"
-        yield f"  {_text(finding.message)}" + (f"<br>→ {_text(finding.advice)}" if finding.advice else "")
-    yield ""
+    yield from ("<details><summary>Findings</summary>", "")
+    yield from _cut(map(_finding, found), len(found), most=MOST_FINDINGS)
     yield "</details>"
+
+
+def _finding(finding: Finding) -> str:
+    advice = f"<br>→ {_text(finding.advice)}" if finding.advice else ""
+    head = f"- {SIGNS[finding.severity]} **{finding.rule}** {_places(finding)} in {_code(finding.checkpoint)}"
+    return f"{head}<br>\n  {_text(finding.message)}{advice}"
 
 
 def _places(finding: Finding) -> str:
@@ -56,10 +64,15 @@ def _checkpoint(one: Audited) -> str:
     return f"- {_code(one.checkpoint.path)}: {one.judged:,} of {len(one.checkpoint.entries):,} tensors judged{recipe}"
 
 
-def _cut(rows: list[str]) -> list[str]:
-    """The first `MOST_ROWS` of a list, and how many more there are, with an empty line after them."""
-    more = [f"- and {len(rows) - MOST_ROWS:,} more"] if len(rows) > MOST_ROWS else []
-    return [*rows[:MOST_ROWS], *more, ""] if rows else []
+def _cut(rows: Iterable[str], count: int, *, most: int = MOST_ROWS) -> list[str]:
+    """As many rows of a list as there is room for, and how many more there are, with an empty line after them."""
+    kept: list[str] = []
+    for row in islice(rows, most):
+        if sum(len(line.encode()) for line in (*kept, row)) > MOST_BYTES:
+            break
+        kept.append(row)
+    more = [f"- and {count - len(kept):,} more"] if count > len(kept) else []
+    return [*kept, *more, ""] if count else []
 
 
 def _text(text: str) -> str:
