@@ -27,10 +27,12 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
     findings: list[Finding] = []
     intended: list[Intended] = []
     waived: list[Waived] = []
-    failures = []
+    failures: list[Failure] = []
+    skipped: list[str] = []
     for rule in sorted(rules, key=lambda rule: rule.group != PROVENANCE):
         said = [finding.rule for finding in findings] + [row.rule for row in waived]
         if rule.group in OF_FRESH and any(code.startswith(PROVENANCE) for code in said):
+            skipped.append(rule.code)
             continue  # a trained checkpoint breaks what these rules assume, as the finding says
         try:
             faults = []
@@ -42,7 +44,9 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
                 faults += [kept] if kept.tensors else []
             findings += [Finding.of(rule, checkpoint.path, fault) for fault in merge(faults, model)]
         except Exception as error:  # a rule of anyone's must not hide what the others found
-            failures.append(Failure(checkpoint.path, f"rule {rule.code} crashed: {type(error).__name__}: {error}"))
+            failures.append(
+                Failure(checkpoint.path, f"rule {rule.code} crashed: {type(error).__name__}: {error}", rule.code)
+            )
     not_judged = []
     for entry in checkpoint.entries:
         reason = why_left_out(entry.dtype, entry.count, entry.name, exclude)
@@ -59,6 +63,7 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
         not_judged=tuple(sorted(not_judged, key=lambda row: row.tensor)),
         failures=tuple(failures),
         waived=tuple(sorted(waived, key=lambda row: (row.rule, row.tensor))),
+        skipped=tuple(skipped),
     )
 
 

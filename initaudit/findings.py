@@ -90,15 +90,20 @@ class NotJudged:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why something was not audited, or not whole."""
+    """Why something was not audited, or not whole; ``rule`` is the code of the one that crashed, if one did."""
 
     path: str
     message: str
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """What was found in one checkpoint; ``judged`` counts the tensors that rules have seen."""
+    """What was found in one checkpoint.
+
+    ``judged`` counts the tensors that rules have seen; ``skipped`` are the codes of rules that it was not held to,
+    because it is not fresh; ``waived`` is what its user does not want to hear.
+    """
 
     checkpoint: Checkpoint
     recipe: tuple[str, ...]
@@ -108,6 +113,7 @@ class Audited:
     not_judged: tuple[NotJudged, ...]
     failures: tuple[Failure, ...]
     waived: tuple[Waived, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

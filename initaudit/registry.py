@@ -1,16 +1,16 @@
 """Which rules there are, and which of them are asked for."""
 
-import difflib
 import hashlib
 import pkgutil
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from importlib import import_module
+from importlib import import_module, invalidate_caches
 from pathlib import Path
 from types import ModuleType
 
 from initaudit.errors import InitauditError, RuleError, SelectionError
 from initaudit.rule import RULES, Rule
+from initaudit.suggestions import suggestion
 from initaudit.waivers import absolute
 
 GROUP = "initaudit.rules"
@@ -67,6 +67,7 @@ def _package_of(folder: Path) -> str:
         raise RuleError(f"{folder}: is no folder of rules")
     if not any(not module.name.startswith("_") for module in pkgutil.iter_modules([path])):
         raise RuleError(f"{folder}: has no rules (modules of Python)")
+    invalidate_caches()  # a file may be younger than the last look at its folder
     package = ModuleType(f"{FOLDER}{hashlib.sha256(path.encode()).hexdigest()[:12]}", f"The rules of {path}.")
     package.__path__ = [path]
     sys.modules[package.__name__] = package
@@ -119,9 +120,7 @@ def find_rules(rules: Mapping[str, Rule], selector: str) -> tuple[Rule, ...]:
     """
     found = tuple(rule for rule in rules.values() if _exactness(rule, selector) >= 0)
     if not found:
-        near = difflib.get_close_matches(selector, _selectors(rules.values()), n=1)
-        near = near or [name for name in _selectors(rules.values()) if selector.lower() in name][:1]
-        hint = f"did you mean {near[0]!r}?" if near else "`initaudit rule` lists them"
+        hint = suggestion(selector, _selectors(rules.values()), otherwise="`initaudit rule` lists them")
         raise SelectionError(f"no rule is called {selector!r}: {hint}")
     return found
 

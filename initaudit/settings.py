@@ -1,14 +1,14 @@
 """What a project has settled in ``initaudit.toml`` or in ``[tool.initaudit]`` of its ``pyproject.toml``."""
 
-import difflib
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from initaudit.errors import InitauditError
 from initaudit.report.formats import FORMATS
+from initaudit.suggestions import suggestion
 from initaudit.waivers import Waiver, absolute
 
 SEVERITIES = ("error", "warning", "info")
@@ -77,7 +77,7 @@ def read_settings(file: Path) -> Settings:
     settings = Settings(source=file)
     for key, value in table.items():
         if key not in _READERS:
-            raise SettingsError(f"{file}: there is no setting {key!r}: {_hint(key, _READERS)}")
+            raise SettingsError(f"{file}: there is no setting {key!r}: {suggestion(key, _READERS)}")
         try:
             settings = replace(settings, **{key.replace("-", "_"): _READERS[key](value, file)})
         except _UnfitError as error:
@@ -97,11 +97,6 @@ def _parsed(file: Path) -> dict[str, Any]:
 def _tool(document: Mapping[str, Any]) -> Any:
     tool = document.get("tool")
     return tool.get("initaudit") if isinstance(tool, dict) else None
-
-
-def _hint(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
 
 
 class _UnfitError(Exception):
@@ -143,7 +138,7 @@ def _table(value: Any) -> dict[str, Any]:
 def _one_of(words: tuple[str, ...]) -> Callable[[Any, Path], str]:
     def read(value: Any, file: Path) -> str:
         if value not in words:
-            raise _UnfitError(f"{value!r} is none of its values: {_hint(str(value), words)}")
+            raise _UnfitError(f"{value!r} is none of its values: {suggestion(str(value), words)}")
         return str(value)
 
     return read
@@ -166,7 +161,7 @@ def _ignores(key: str, subject: str) -> Callable[[Any, Path], tuple[Waiver, ...]
             row = {"rules": stated} if isinstance(stated, list) else _table(stated)
             for name in row:
                 if name not in ("rules", "reason"):
-                    raise _UnfitError(f"{glob!r} has no setting {name!r}: {_hint(name, ('rules', 'reason'))}")
+                    raise _UnfitError(f"{glob!r} has no setting {name!r}: {suggestion(name, ('rules', 'reason'))}")
             if not row.get("rules"):
                 raise _UnfitError(f'{glob!r} names no rules: write {{ rules = ["IA101"], reason = "why" }}')
             origin, folder = f"{file.name}: {key} {glob!r}", absolute(file.parent)

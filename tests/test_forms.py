@@ -9,10 +9,11 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from junitparser import Error, Failure, JUnitXml
+from junitparser import Error, Failure, JUnitXml, Skipped
 from markdown_it import MarkdownIt
 
 import initaudit
+from initaudit import findings
 from initaudit.registry import load_rules
 from initaudit.report import github, sarif
 from initaudit.report.formats import FORMATS, render
@@ -49,7 +50,9 @@ def whole(tmp_path_factory):
 
 def hostile_report(name):
     """A report on a checkpoint in which that name is everywhere."""
-    found = [finding(severity, tensors=(name, "b"), message=f"like {name}", advice=name) for severity in Severity]
+    found = [
+        finding(severity, tensors=(name, "b"), message=f"{severity}: like {name}", advice=name) for severity in Severity
+    ]
     path = f"{name[:200]}.safetensors".encode("utf-8", "replace").decode()
     return replace(initaudit.check(FIXTURES / "good" / "gpt2"), audited=(audited(*found, path=path),))
 
@@ -172,6 +175,29 @@ def test_junit_counts_as_its_reader_does(whole):
     stated = (suites.tests, suites.failures, suites.errors, suites.skipped)
     suites.update_statistics()
     assert (suites.tests, suites.failures, suites.errors, suites.skipped) == stated
+
+
+def test_junit_skips_the_rules_that_were_not_held_to_what_is_not_fresh(tmp_path):
+    path = FIXTURES / "bad" / "IA601-trained-checkpoint.safetensors"
+    (suite,) = JUnitXml.fromstring(run("check", path, "--output-format", "junit").out.encode())
+    skipped = {case.name[:5] for case in suite if any(isinstance(row, Skipped) for row in case.result)}
+    assert skipped == {code for code in load_rules() if code[:3] in ("IA2", "IA3", "IA4")}
+    document = run("check", path, "--output-format", "json").document
+    assert set(document["checkpoints"][0]["skipped"]) == skipped
+
+
+def test_junit_has_an_error_where_a_rule_crashed():
+    crashed = findings.Failure("m.safetensors", "rule IA101 crashed: ValueError: x", "IA101")
+    text = render(replace_audited(audited(failures=(crashed,))), "junit")
+    (suite,) = JUnitXml.fromstring(text.encode())
+    assert [case.name for case in suite if any(isinstance(row, Error) for row in case.result)] == ["IA101 zero-weight"]
+
+
+def test_gitlab_drops_nothing_that_a_rule_says_twice_of_a_tensor():
+    twice = [finding(message="one"), finding(message="two"), finding(message="two")]
+    entries = json.loads(render(replace_audited(audited(*twice)), "gitlab"))
+    assert [entry["description"].rpartition(" ")[2] for entry in entries] == ["one", "two"]
+    assert len({entry["fingerprint"] for entry in entries}) == 2
 
 
 def test_github_gets_one_annotation_for_a_rule_in_a_checkpoint(tmp_path):

@@ -11,12 +11,11 @@ from initaudit.cli.check import check
 from initaudit.cli.fix import fix
 from initaudit.cli.inspect import inspect
 from initaudit.cli.rule import rule
+from initaudit.cli.status import FAILED, INTERRUPTED
 from initaudit.cli.terminal import complain
 from initaudit.cli.version import show_version
 from initaudit.errors import InitauditError
 
-FAILED = 2
-INTERRUPTED = 130  # what shells report for SIGINT
 YOUNG_OBJECTS = 200_000
 """What is read of a large checkpoint stays to the end: to look for garbage in it takes a tenth of the time."""
 

@@ -16,10 +16,10 @@ from initaudit.cli.options import (
 )
 from initaudit.cli.outputs import Output, deliver, outputs_of
 from initaudit.cli.settled import reports_of, rules_of, settings_of
+from initaudit.cli.status import FAILED
 from initaudit.cli.terminal import complain, progress_bars, text_layout
 from initaudit.report.formats import FORMATS, render
 
-FAILED = 2
 BASELINE = "baseline"
 """The form of the output that ``--write-baseline`` asks for."""
 

@@ -10,10 +10,8 @@ import click
 from initaudit.cli.options import exclude_option, output_options, rule_options, settings_options
 from initaudit.cli.outputs import Output, deliver, outputs_of
 from initaudit.cli.settled import rules_of, settings_of
+from initaudit.cli.status import FAILED, TERMINATED
 from initaudit.cli.terminal import complain, text_layout
-
-FAILED = 2
-TERMINATED = 143  # what shells report for SIGTERM
 
 
 @click.command()

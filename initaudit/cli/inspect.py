@@ -7,9 +7,8 @@ import click
 from initaudit.cli.options import exclude_option, output_options, paths_argument, settings_options, workers_option
 from initaudit.cli.outputs import Output, deliver, outputs_of
 from initaudit.cli.settled import settings_of
+from initaudit.cli.status import FAILED
 from initaudit.cli.terminal import complain, progress_bars, text_layout
-
-FAILED = 2
 
 
 @click.command()

@@ -1,6 +1,5 @@
 """The outputs of one run: which forms go where, and the writing of them."""
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from initaudit.cli.terminal import write
 from initaudit.errors import InitauditError
+from initaudit.suggestions import suggestion
 
 STDOUT = "-"
 
@@ -38,9 +38,7 @@ class OutputOption(click.ParamType[Output]):
             return value
         form, equals, file = value.partition("=")
         if form not in self.forms:
-            near = difflib.get_close_matches(form, self.forms, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(self.forms)}"
-            self.fail(f"no form of the report is called {form!r}: {hint}", param, ctx)
+            self.fail(f"no form of the report is called {form!r}: {suggestion(form, self.forms)}", param, ctx)
         if not equals:
             self.fail(f"{value!r} names no file: write {form}=FILE, or {form}={STDOUT} for stdout", param, ctx)
         if not file:

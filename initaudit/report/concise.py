@@ -4,9 +4,9 @@ from rich.table import Table
 from rich.text import Text
 
 from initaudit.findings import Finding, Report
-from initaudit.report.escaping import printable
+from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.report.terminal import laid_out
-from initaudit.report.text import LONGEST_TEXT, STYLES, statistics_table, verdict
+from initaudit.report.text import STYLES, statistics_table, verdict
 
 
 def render(

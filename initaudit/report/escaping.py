@@ -3,6 +3,9 @@
 LONGEST = 200
 """Characters of a name that are shown; some are a megabyte long."""
 
+LONGEST_TEXT = 2000
+"""Characters of a message or an advice that are shown."""
+
 
 def printable(text: str, *, longest: int = LONGEST) -> str:
     """The text in one line, with what a terminal would act upon written as an escape, cut in the middle if long."""

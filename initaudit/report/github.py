@@ -14,6 +14,7 @@ COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO:
 MOST_FINDINGS = 20
 """Findings that one annotation lists: it is cut where it gets long."""
 LONGEST_TEXT = 500
+"""Characters of a message: an annotation holds up to twenty of them."""
 
 
 def render(report: Report) -> str:

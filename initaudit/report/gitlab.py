@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from typing import Any
 
 from initaudit.findings import Failure, Finding, Report
@@ -11,13 +12,21 @@ from initaudit.rule import Severity
 
 SEVERITIES = {Severity.ERROR: "major", Severity.WARNING: "minor", Severity.INFO: "info"}
 LONGEST_TEXT = 1000
+"""Characters of a message, which GitLab shows in one line."""
 
 
 def render(report: Report) -> str:
     """An entry for each tensor of each finding; what could not be audited is a blocker."""
     entries = [_failure(failure) for failure in report.failures]
     entries += [_finding(finding, tensor) for finding in report.findings for tensor in finding.tensors]
-    return json.dumps(entries, indent=1) + "\n"
+    # Of two entries with one fingerprint GitLab would drop the second: what a rule says twice of a tensor is no copy.
+    distinct = {(entry["fingerprint"], entry["description"]): entry for entry in entries}
+    seen: Counter[str] = Counter()
+    for entry in distinct.values():
+        seen[entry["fingerprint"]] += 1
+        if seen[entry["fingerprint"]] > 1:
+            entry["fingerprint"] = _digest([entry["fingerprint"], seen[entry["fingerprint"]]])
+    return json.dumps(list(distinct.values()), indent=1) + "\n"
 
 
 def _finding(finding: Finding, tensor: str) -> dict[str, Any]:
@@ -42,7 +51,11 @@ def _entry(description: str, name: str, severity: str, path: str, identity: tupl
     return {
         "description": description,
         "check_name": name,
-        "fingerprint": hashlib.sha256(json.dumps([place, *identity]).encode()).hexdigest(),
+        "fingerprint": _digest([place, *identity]),
         "severity": severity,
         "location": {"path": printable(place), "lines": {"begin": 1}},
     }
+
+
+def _digest(parts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

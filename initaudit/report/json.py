@@ -72,6 +72,7 @@ def _checkpoint(one: Audited) -> dict[str, Any]:
         "parameters": checkpoint.parameters,
         "bytes": checkpoint.bytes,
         "judged": one.judged,
+        "skipped": one.skipped,
         "recipe": one.recipe,
         "notes": checkpoint.notes,
     }

@@ -4,10 +4,8 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from initaudit.findings import Audited, Failure, Finding, Report
-from initaudit.report.escaping import printable
+from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.rule import Rule, Severity
-
-LONGEST_TEXT = 2000
 
 
 def render(report: Report) -> str:
@@ -22,17 +20,16 @@ def render(report: Report) -> str:
     for number in ("tests", "failures", "errors", "skipped"):
         suites.set(number, str(sum(int(suite.get(number, "0")) for suite in suites)))
     for note in report.notes:
-        SubElement(SubElement(suites, "properties"), "property", name="note", value=printable(note, longest=2000))
+        SubElement(
+            SubElement(suites, "properties"), "property", name="note", value=printable(note, longest=LONGEST_TEXT)
+        )
     ElementTree.indent(suites, " ")
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
 
 
 def _suite(one: Audited, rules: tuple[Rule, ...]) -> Element:
-    found: dict[str, list[Finding]] = {}
-    for finding in one.findings:
-        found.setdefault(finding.rule, []).append(finding)
-    cases = [_case(one.checkpoint.path, rule, found.get(rule.code, [])) for rule in rules]
-    cases += [_error(failure) for failure in one.failures]
+    cases = [_case(one, rule) for rule in rules]
+    cases += [_error(failure) for failure in one.failures if not failure.rule]
     suite = Element("testsuite", name=printable(one.checkpoint.path))
     for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(attribute, str(sum(case.find(tag) is not None for case in cases)))
@@ -41,13 +38,19 @@ def _suite(one: Audited, rules: tuple[Rule, ...]) -> Element:
     return suite
 
 
-def _case(path: str, rule: Rule, findings: list[Finding]) -> Element:
-    case = Element("testcase", classname=printable(path), name=f"{rule.code} {rule.name}", time="0")
-    wrong = [finding for finding in findings if finding.severity is not Severity.INFO]
+def _case(one: Audited, rule: Rule) -> Element:
+    case = Element("testcase", classname=printable(one.checkpoint.path), name=f"{rule.code} {rule.name}", time="0")
+    for failure in one.failures:
+        if failure.rule == rule.code:
+            SubElement(case, "error", message=printable(failure.message, longest=LONGEST_TEXT), type="error")
+    if rule.code in one.skipped:
+        SubElement(case, "skipped", message="the checkpoint is not fresh")
+    found = [finding for finding in one.findings if finding.rule == rule.code]
+    wrong = [finding for finding in found if finding.severity is not Severity.INFO]
     if wrong:
-        failure = SubElement(case, "failure", message=rule.summary, type=wrong[0].severity.value)
-        failure.text = "\n".join(map(_line, wrong))
-    known = [finding for finding in findings if finding.severity is Severity.INFO]
+        failed = SubElement(case, "failure", message=rule.summary, type=wrong[0].severity.value)
+        failed.text = "\n".join(map(_line, wrong))
+    known = [finding for finding in found if finding.severity is Severity.INFO]
     if known:
         SubElement(case, "system-out").text = "\n".join(map(_line, known))
     return case

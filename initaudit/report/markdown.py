@@ -15,7 +15,9 @@ MOST_ROWS = 100
 MOST_BYTES = 150_000
 """Of each list: GitHub drops a step's summary of more than a megabyte, and there are five of them."""
 MOST_TENSORS = 6
+"""Tensors of one finding that are named."""
 LONGEST_TEXT = 500
+"""Characters of a message or an advice."""
 
 
 def render(report: Report) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,8 +11,7 @@ from urllib.parse import quote
 from initaudit import __version__
 from initaudit.checkpoint import Entry
 from initaudit.findings import Audited, Finding, Report
-from initaudit.report.escaping import printable
-from initaudit.report.json import plain
+from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.report.places import in_repository
 from initaudit.rule import Rule, Severity
 
@@ -22,14 +21,15 @@ MOST_RESULTS = 5000
 """GitHub shows so many results of a run, and refuses a file with more than five times as many."""
 MOST_TENSORS = 100
 """Tensors of one finding that get a place of their own."""
-LONGEST_TEXT = 2000
+
+Places = Mapping[str, tuple[Path, Entry]]
+"""Where the tensors of a checkpoint lie: the file, and their bytes in it."""
 
 
 def render(report: Report) -> str:
     """One run with all rules that were applied, and the findings, the worst first."""
-    found = sorted(
-        ((one, finding) for one in report.audited for finding in one.findings), key=lambda pair: pair[1].severity.rank
-    )
+    found = [(_places(one), finding) for one in report.audited for finding in one.findings]
+    found.sort(key=lambda pair: pair[1].severity.rank)
     numbers = {rule.code: number for number, rule in enumerate(report.rules)}
     shown = found[:MOST_RESULTS]
     run = {
@@ -41,10 +41,10 @@ def render(report: Report) -> str:
             }
         },
         "invocations": [_invocation(report, left_out=len(found) - len(shown))],
-        "results": [_result(one, finding, numbers) for one, finding in shown],
+        "results": [_result(places, finding, numbers) for places, finding in shown],
         "columnKind": "utf16CodeUnits",
     }
-    return json.dumps(plain({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}), indent=1, allow_nan=False) + "\n"
+    return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1) + "\n"
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "shortDescription": {"text": rule.summary},
         "fullDescription": {"text": _first_section(rule.page) or rule.summary},
         "help": {"text": rule.page, "markdown": rule.page},
-        "defaultConfiguration": {"level": LEVELS[rule.severity]},
+        "defaultConfiguration": {"level": LEVELS[rule.imposed or rule.severity]},
     }
 
 
@@ -64,10 +64,15 @@ def _first_section(page: str) -> str:
 
 
 def _invocation(report: Report, *, left_out: int) -> dict[str, Any]:
-    told = [{"level": "error", "message": {"text": f"{f.path}: {f.message}"}} for f in report.failures]
+    told = [
+        {"level": "error", "message": {"text": printable(f"{f.path}: {f.message}", longest=LONGEST_TEXT)}}
+        for f in report.failures
+    ]
     if left_out:
         told.append({"level": "warning", "message": {"text": f"{left_out:,} more findings are not listed here"}})
-    configured = [{"level": "note", "message": {"text": note}} for note in report.notes]
+    configured = [
+        {"level": "note", "message": {"text": printable(note, longest=LONGEST_TEXT)}} for note in report.notes
+    ]
     return {
         "executionSuccessful": not report.failures,
         "toolExecutionNotifications": told,
@@ -75,7 +80,7 @@ def _invocation(report: Report, *, left_out: int) -> dict[str, Any]:
     }
 
 
-def _result(one: Audited, finding: Finding, numbers: Mapping[str, int]) -> dict[str, Any]:
+def _result(places: Places, finding: Finding, numbers: Mapping[str, int]) -> dict[str, Any]:
     path = in_repository(finding.checkpoint)
     identity = json.dumps([finding.rule, path, finding.tensor])
     advice = f" ({finding.advice})" if finding.advice else ""
@@ -85,29 +90,29 @@ def _result(one: Audited, finding: Finding, numbers: Mapping[str, int]) -> dict[
         **number,
         "level": LEVELS[finding.severity],
         "message": {"text": printable(f"{printable(finding.tensor)}: {finding.message}{advice}", longest=LONGEST_TEXT)},
-        "locations": [_location(one, finding.tensor)],
+        "locations": [_location(places, finding, finding.tensor)],
         "relatedLocations": [
-            {"id": number, **_location(one, name)} for number, name in enumerate(finding.tensors[1:MOST_TENSORS], 1)
+            {"id": at, **_location(places, finding, name)} for at, name in enumerate(finding.tensors[1:MOST_TENSORS], 1)
         ],
         "partialFingerprints": {"initaudit/v1": hashlib.sha256(identity.encode()).hexdigest()},
-        "properties": {"name": finding.name, "tensors": len(finding.tensors), "evidence": dict(finding.evidence)},
+        "properties": {"name": finding.name, "tensors": len(finding.tensors)},
     }
 
 
-def _location(one: Audited, tensor: str) -> dict[str, Any]:
+def _places(one: Audited) -> Places:
+    return {entry.name: (shard.path, entry) for shard in one.checkpoint.shards for entry in shard.entries}
+
+
+def _location(places: Places, finding: Finding, tensor: str) -> dict[str, Any]:
     """The tensor's bytes in its file; GitHub wants a line as well."""
-    path, region = Path(one.checkpoint.path), {"startLine": 1}
-    for file, entry in _entries(one):
-        if entry.name == tensor:
-            path, region = file, {"startLine": 1, "byteOffset": entry.begin, "byteLength": entry.end - entry.begin}
+    path, region = Path(finding.checkpoint), {"startLine": 1}
+    if tensor in places:
+        path, entry = places[tensor]
+        region |= {"byteOffset": entry.begin, "byteLength": entry.end - entry.begin}
     return {
         "physicalLocation": {"artifactLocation": {"uri": _uri(in_repository(path))}, "region": region},
         "logicalLocations": [{"fullyQualifiedName": printable(tensor), "kind": "variable"}],
     }
-
-
-def _entries(one: Audited) -> Iterator[tuple[Path, Entry]]:
-    return ((shard.path, entry) for shard in one.checkpoint.shards for entry in shard.entries)
 
 
 def _uri(path: str) -> str:

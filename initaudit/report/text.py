@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from initaudit.findings import Audited, Finding, Report
-from initaudit.report.escaping import printable
+from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.report.terminal import laid_out
 from initaudit.rule import Severity
 
@@ -17,10 +17,6 @@ MOST_TENSORS = 6
 """Tensors of one finding that are named; JSON has them all."""
 MOST_OF_A_RULE = 20
 """Findings of one rule in one checkpoint that are shown unless asked for all."""
-
-
-LONGEST_TEXT = 2000
-"""Characters of a message or an advice that are shown."""
 
 
 def render(
