@@ -7,7 +7,7 @@ from pathlib import Path
 
 from initaudit.errors import InitauditError
 from initaudit.findings import Report
-from initaudit.waivers import absolute
+from initaudit.locations import absolute
 
 SCHEMA = "initaudit/baseline/1"
 
@@ -25,10 +25,10 @@ class Baseline:
 
     def unneeded(self, report: Report) -> tuple[tuple[str, str, str], ...]:
         """The entries that a report would have needed no more: all was looked at, and nothing was found."""
-        failed = {absolute(failure.path) for failure in report.failures}
-        audited = {absolute(one.checkpoint.path) for one in report.audited} - failed
+        failed = {_key(failure.path) for failure in report.failures}
+        audited = {_key(one.checkpoint.path) for one in report.audited} - failed
         applied = {rule.code for rule in report.rules}
-        needed = {(absolute(row.checkpoint), row.tensor, row.rule) for one in report.audited for row in one.waived}
+        needed = {(_key(row.checkpoint), row.tensor, row.rule) for one in report.audited for row in one.waived}
         return tuple(
             sorted(row for row in self.entries - needed if row[0] in audited and row[2] in applied),
         )
@@ -46,7 +46,7 @@ def read_baseline(file: Path) -> Baseline:
         if document["schema"] != SCHEMA:
             raise InitauditError(f"{file}: its schema is {document['schema']!r}, not {SCHEMA}")
         entries = frozenset(
-            (absolute(file.parent / row["checkpoint"]), str(row["tensor"]), str(row["rule"]))
+            (_key(file.parent / row["checkpoint"]), str(row["tensor"]), str(row["rule"]))
             for row in document["findings"]
         )
     except FileNotFoundError as error:
@@ -75,4 +75,9 @@ def _from(file: Path, checkpoint: str) -> str:
     try:
         return Path(os.path.relpath(absolute(checkpoint), absolute(file.parent))).as_posix()
     except ValueError:  # another drive
-        return absolute(checkpoint)
+        return _key(checkpoint)
+
+
+def _key(checkpoint: str | Path) -> str:
+    """What a checkpoint is called whatever the working directory is."""
+    return absolute(checkpoint).as_posix()

@@ -152,12 +152,11 @@ class Report:
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that was read, or that could not be."""
-        read = [
-            path
-            for one in self.audited
-            for path in (Path(one.checkpoint.path), *(shard.path for shard in one.checkpoint.shards))
-        ]
-        return (*read, *(Path(failure.path) for failure in self.failures))
+        read = [Path(failure.path) for failure in self.failures]
+        for one in self.audited:
+            path = Path(one.checkpoint.path)
+            read += [path, path.with_name("config.json"), *(shard.path for shard in one.checkpoint.shards)]
+        return tuple(read)
 
     @property
     def counts(self) -> dict[str, int]:

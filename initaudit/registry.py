@@ -9,9 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 from initaudit.errors import InitauditError, RuleError, SelectionError
+from initaudit.locations import absolute
 from initaudit.rule import RULES, Rule
 from initaudit.suggestions import suggestion
-from initaudit.waivers import absolute
 
 GROUP = "initaudit.rules"
 """The entry points by which an installed distribution offers rules: each names a module, or a package of them."""
@@ -62,7 +62,7 @@ def _package_of(folder: Path) -> str:
         RuleError: it is no folder, or has no rules.
 
     """
-    path = absolute(folder)
+    path = str(absolute(folder))
     if not Path(path).is_dir():
         raise RuleError(f"{folder}: is no folder of rules")
     if not any(not module.name.startswith("_") for module in pkgutil.iter_modules([path])):

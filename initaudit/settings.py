@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from initaudit.errors import InitauditError
+from initaudit.locations import absolute
 from initaudit.report.formats import FORMATS
 from initaudit.suggestions import suggestion
-from initaudit.waivers import Waiver, absolute
+from initaudit.waivers import Waiver
 
 SEVERITIES = ("error", "warning", "info")
 FAIL_ON = (*SEVERITIES, "never")
@@ -53,7 +54,7 @@ def find_settings(start: Path) -> Settings:
         SettingsError: the file cannot be read, or a setting has no meaning.
 
     """
-    folder = Path(absolute(start))
+    folder = absolute(start)
     for parent in (folder, *folder.parents):
         own, shared = parent / "initaudit.toml", parent / "pyproject.toml"
         if own.is_file():
@@ -164,7 +165,7 @@ def _ignores(key: str, subject: str) -> Callable[[Any, Path], tuple[Waiver, ...]
                     raise _UnfitError(f"{glob!r} has no setting {name!r}: {suggestion(name, ('rules', 'reason'))}")
             if not row.get("rules"):
                 raise _UnfitError(f'{glob!r} names no rules: write {{ rules = ["IA101"], reason = "why" }}')
-            origin, folder = f"{file.name}: {key} {glob!r}", absolute(file.parent)
+            origin, folder = f"{file.name}: {key} {glob!r}", absolute(file.parent).as_posix()
             for selector in _texts(row["rules"], file):
                 reason = _text(row.get("reason", ""), file)
                 waivers.append(Waiver(selector, reason, origin, folder=folder, **{subject: glob}))

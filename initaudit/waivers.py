@@ -1,9 +1,9 @@
 """Places where a rule is not to be heard, because its user says so: ignores of the configuration, and baselines."""
 
-import os
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
+
+from initaudit.locations import absolute
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,9 @@ class Waiver:
         if self.checkpoint == "*":
             return True
         path = absolute(checkpoint)
-        return fnmatchcase(Path(path).name, self.checkpoint) or fnmatchcase(path, f"{self.folder}/{self.checkpoint}")
+        return fnmatchcase(path.name, self.checkpoint) or fnmatchcase(
+            path.as_posix(), f"{self.folder}/{self.checkpoint}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,7 @@ class Waivers:
         for waiver in self.ignored:
             if waiver.covers(checkpoint, tensor):
                 return waiver
-        return self.baseline if self.known and (absolute(checkpoint), tensor) in self.known else None
+        return self.baseline if self.known and (absolute(checkpoint).as_posix(), tensor) in self.known else None
 
 
 NO_WAIVERS = Waivers()
-
-
-def absolute(path: str | Path) -> str:
-    """The path from the root with slashes; links are not followed, for a name is what is meant."""
-    return Path(os.path.abspath(path)).as_posix()  # noqa: PTH100 (`resolve` would follow links)

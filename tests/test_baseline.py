@@ -107,6 +107,19 @@ def test_a_baseline_that_is_renewed_keeps_what_is_still_known(folder):
     assert (folder / "known.json").read_text() == before
 
 
+def test_the_baseline_of_the_configuration_can_be_written_first(folder, monkeypatch):
+    written(folder / "initaudit.toml", b'baseline = "known.json"')
+    monkeypatch.chdir(folder / "out")
+    assert "no such baseline" in run("check", ".").err
+    assert run("check", ".", "--write-baseline", "../known.json").status == 0
+    assert run("check", ".").status == 0
+
+
+def test_a_baseline_has_a_file_of_its_own(folder):
+    outcome = run("check", "out", "--write-baseline", "known.json", "--report", "json=known.json")
+    assert (outcome.status, "two outputs would go to" in outcome.err) == (2, True)
+
+
 def test_all_members_of_a_finding_are_known(folder):
     written(folder / "m.safetensors", (FIXTURES / "bad" / "IA105-equal-tensors.safetensors").read_bytes())
     run("check", "m.safetensors", "--write-baseline", "known.json")

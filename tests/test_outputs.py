@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -84,6 +85,18 @@ def test_a_report_is_never_written_over_what_was_read(tmp_path, command, how):
     assert outcome.status == 2
     assert "not written over it" in outcome.err
     assert path.read_bytes() == ERROR.read_bytes()
+
+
+def test_a_report_is_never_written_over_the_configuration_of_a_model_or_over_what_was_just_repaired(tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(FIXTURES / "bad" / "IA408-doubled-norm-scale", model)
+    before = (model / "config.json").read_bytes()
+    assert run("check", model, "--report", f"json={model / 'config.json'}").status == 2
+    assert (model / "config.json").read_bytes() == before
+    fixed = tmp_path / "fixed.safetensors"
+    outcome = run("fix", ERROR, "--output", fixed, "--report", f"json={fixed}")
+    assert outcome.status == 2
+    assert run("check", fixed).status == 0
 
 
 def test_a_step_summary_grows(tmp_path):

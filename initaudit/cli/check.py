@@ -15,7 +15,7 @@ from initaudit.cli.options import (
     workers_option,
 )
 from initaudit.cli.outputs import Output, deliver, outputs_of
-from initaudit.cli.settled import reports_of, rules_of, settings_of
+from initaudit.cli.settled import baseline_of, reports_of, rules_of, settings_of
 from initaudit.cli.status import FAILED
 from initaudit.cli.terminal import complain, progress_bars, text_layout
 from initaudit.report.formats import FORMATS, render
@@ -40,7 +40,9 @@ BASELINE = "baseline"
     "--write-baseline", type=click.Path(path_type=Path), help="Write what is found there, as known; the status is 0."
 )
 @output_options(FORMATS)
-@click.option("--statistics", is_flag=True, help="Count the findings by rule instead of listing them.")
+@click.option(
+    "--statistics", is_flag=True, help="Count the findings by rule instead of listing them (text and concise)."
+)
 @click.option("--show-intended", is_flag=True, help="List what is intended by a convention, and what is waived by you.")
 @click.option("--quiet", "-q", is_flag=True, help="Findings alone: no verdict, no progress.")
 @click.option("--verbose", "-v", is_flag=True, help="Every finding, every tensor's name, and what was not judged.")
@@ -71,14 +73,14 @@ def check(
     PATH is a .safetensors file, an index of shards (*.index.json), or a folder with either.
     """
     from initaudit.audit import audit
-    from initaudit.baseline import read_baseline, render_baseline
+    from initaudit.baseline import render_baseline
     from initaudit.policy import unneeded
     from initaudit.workers import available_cores
 
     settings = settings_of(config, isolated=isolated)
-    outputs = outputs_of(output_format, output_file, reports_of(settings, reports), default=settings.output_format)
-    file = baseline or settings.baseline
-    known = read_baseline(file) if file and (file != write_baseline or file.exists()) else None
+    further = [*reports_of(settings, reports), *([Output(BASELINE, write_baseline)] if write_baseline else [])]
+    outputs = outputs_of(output_format, output_file, further, default=settings.output_format)
+    known = baseline_of(settings, baseline, renewed=write_baseline)
     rules = rules_of(settings, folders, select=select, extend_select=extend_select, ignore=ignore, baseline=known)
     with progress_bars(hidden=quiet) as bars:
         report = audit(
@@ -88,8 +90,7 @@ def check(
     complaints = [f"{failure.path}: {failure.message}" for failure in report.failures]
     if write_baseline and report.failures:
         complaints.append(f"{write_baseline}: not written: what could not be audited would be missing")
-    elif write_baseline:
-        outputs = (*outputs, Output(BASELINE, write_baseline))
+        outputs = tuple(output for output in outputs if output.form != BASELINE)
 
     def said(output: Output) -> str:
         if output.form == BASELINE and output.file:

@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from initaudit.cli.terminal import write
 from initaudit.errors import InitauditError
+from initaudit.locations import absolute
 from initaudit.suggestions import suggestion
 
 STDOUT = "-"
@@ -64,7 +65,7 @@ def outputs_of(
     at_stdout = [report for report in reports if report.file is None]
     main = Output(form or default or "text", None if file is not None and str(file) == STDOUT else file)
     outputs = tuple(reports) if at_stdout and form is None and file is None else (main, *reports)
-    places = [output.file and output.file.absolute() for output in outputs]
+    places = [output.file and absolute(output.file) for output in outputs]
     for place in places:
         if places.count(place) > 1:
             raise click.UsageError(f"two outputs would go to {place or 'stdout'}")

@@ -55,6 +55,22 @@ def rules_of(
     return applied_rules(load_rules(*(folders or settings.rules)), settings, selection, baseline)
 
 
+def baseline_of(settings: "Settings", given: Path | None, *, renewed: Path | None) -> "Baseline | None":
+    """What is known: by ``--baseline``, else by the configuration; nothing yet where that file is to be written first.
+
+    Raises:
+        InitauditError: the file cannot be read, or is no baseline.
+
+    """
+    from initaudit.baseline import read_baseline
+    from initaudit.locations import absolute
+
+    file = given or settings.baseline
+    if file is None or (renewed and absolute(renewed) == absolute(file) and not file.exists()):
+        return None
+    return read_baseline(file)
+
+
 def reports_of(settings: "Settings", reports: Sequence[Output]) -> Sequence[Output]:
     """The further outputs: those of the command line, else of the configuration."""
     return reports or [Output(form, file) for form, file in settings.report.items()]

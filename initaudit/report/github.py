@@ -6,8 +6,8 @@ A step shows ten errors and ten warnings: one annotation for each checkpoint and
 from collections.abc import Iterable
 
 from initaudit.findings import Finding, Report
+from initaudit.locations import in_repository
 from initaudit.report.escaping import printable
-from initaudit.report.places import in_repository
 from initaudit.rule import Severity
 
 COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice"}

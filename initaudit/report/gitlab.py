@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Any
 
 from initaudit.findings import Failure, Finding, Report
+from initaudit.locations import in_repository
 from initaudit.report.escaping import printable
-from initaudit.report.places import in_repository
 from initaudit.rule import Severity
 
 SEVERITIES = {Severity.ERROR: "major", Severity.WARNING: "minor", Severity.INFO: "info"}

@@ -11,8 +11,8 @@ from urllib.parse import quote
 from initaudit import __version__
 from initaudit.checkpoint import Entry
 from initaudit.findings import Audited, Finding, Report
+from initaudit.locations import in_repository
 from initaudit.report.escaping import LONGEST_TEXT, printable
-from initaudit.report.places import in_repository
 from initaudit.rule import Rule, Severity
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
