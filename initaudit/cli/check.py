@@ -19,6 +19,7 @@ from initaudit.cli.settled import baseline_of, reports_of, rules_of, settings_of
 from initaudit.cli.status import FAILED
 from initaudit.cli.terminal import complain, progress_bars, text_layout
 from initaudit.report.formats import FORMATS, render
+from initaudit.settings import FAIL_ON
 
 BASELINE = "baseline"
 """The form of the output that ``--write-baseline`` asks for."""
@@ -32,7 +33,7 @@ BASELINE = "baseline"
 @workers_option
 @click.option(
     "--fail-on",
-    type=click.Choice(["error", "warning", "info", "never"]),
+    type=click.Choice(FAIL_ON),
     help="The least severity that makes the exit status 1.  [default: error]",
 )
 @click.option("--baseline", type=click.Path(path_type=Path), help="Report only what this file does not know.")
