@@ -155,7 +155,7 @@ class Report:
         read = [Path(failure.path) for failure in self.failures]
         for one in self.audited:
             path = Path(one.checkpoint.path)
-            read += [path, path.with_name("config.json"), *(shard.path for shard in one.checkpoint.shards)]
+            read += [path, path.parent / "config.json", *(shard.path for shard in one.checkpoint.shards)]
         return tuple(read)
 
     @property

@@ -20,8 +20,8 @@ __all__ = ["Fault", "Model", "Rule", "Severity", "Tensor", "Units", "rule"]
 
 Check = Callable[..., Iterator[Fault]]
 
-CODE = re.compile(r"[A-Z]+\d{3}")
-"""Ours begin with ``IA``, whose first digit names a group; those of others had best take letters of their own."""
+CODE = re.compile(r"[A-Z]+\d+")
+"""Ours are ``IA`` and three digits, whose first names a group; those of others had best take letters of their own."""
 
 RULES: dict[str, "Rule"] = {}
 """All rules whose modules were imported, by code."""
@@ -101,7 +101,7 @@ def rule(*, code: str, severity: Severity, examples: Sequence[Example]) -> Calla
             raise RuleError(f"{place}: a rule takes `tensor`, `tensor` and `model`, or `model`, not {subjects}")
         name = check.__name__.replace("_", "-")
         if not CODE.fullmatch(code):
-            raise RuleError(f"{place}: a code is capital letters and three digits, not {code!r}")
+            raise RuleError(f"{place}: a code is capital letters and digits, not {code!r}")
         for other in RULES.values():
             if _identity(other.check) != _identity(check) and (code == other.code or name == other.name):
                 taken = f"code {code}" if code == other.code else f"name {name}"

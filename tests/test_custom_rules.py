@@ -125,7 +125,7 @@ def test_the_working_directory_is_not_made_importable(folder, monkeypatch):
         ("raise SystemExit(0)", "SystemExit"),
         (RULE.format(code="IA101", name="my_zero", page="x", at="fc2.weight"), "code IA101 is in use"),
         (RULE.format(code="XX001", name="zero_weight", page="x", at="fc2.weight"), "name zero-weight is in use"),
-        (RULE.format(code="x1", name="odd_code", page="x", at="fc2.weight"), "three digits, not 'x1'"),
+        (RULE.format(code="x1", name="odd_code", page="x", at="fc2.weight"), "letters and digits, not 'x1'"),
         (RULE.format(code="XX001", name="called", page="x", at="").replace("(tensor)", "(weights)"), "a rule takes"),
     ],
     ids=["import", "raise", "syntax", "exit", "code-in-use", "name-in-use", "odd-code", "odd-parameter"],

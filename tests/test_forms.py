@@ -16,8 +16,9 @@ import initaudit
 from initaudit import findings
 from initaudit.registry import load_rules
 from initaudit.report import github, sarif
-from initaudit.report.formats import FORMATS, render
+from initaudit.report.formats import FOR_PEOPLE, FORMATS, render
 from initaudit.rule import Severity
+from initaudit.waivers import Waiver
 from tests.checkpoints import FIXTURES, ROOT, described, file_of, mlp, run, written
 from tests.test_report import audited, finding
 
@@ -54,7 +55,19 @@ def hostile_report(name):
         finding(severity, tensors=(name, "b"), message=f"{severity}: like {name}", advice=name) for severity in Severity
     ]
     path = f"{name[:200]}.safetensors".encode("utf-8", "replace").decode()
-    return replace(initaudit.check(FIXTURES / "good" / "gpt2"), audited=(audited(*found, path=path),))
+    about = {
+        "intended": (findings.Intended("IA101", path, name, "zero residual"),),
+        "not_judged": (findings.NotJudged(path, name, "I64", name),),
+        "waived": (findings.Waived("IA101", path, name, Waiver("IA101", name, name), is_known=False),),
+        "notes": (name,),
+        "recipe": (name,),
+    }
+    return replace(
+        initaudit.check(FIXTURES / "good" / "gpt2"),
+        audited=(audited(*found, path=path, **about),),
+        unread=(findings.Failure(name, f"like {name}"),),
+        notes=(name,),
+    )
 
 
 def read_sarif(text):
@@ -69,7 +82,7 @@ def read_github(text):
     """The commands that the runner would see, as it takes them apart: (command, properties, message)."""
     commands = []
     for line in text.splitlines():
-        match = re.fullmatch(r"::(error|warning|notice) (.*?)::(.*)", line)
+        match = re.fullmatch(r"::(error|warning|notice) ([^:]*)::(.*)", line)
         assert match, line
         properties = dict(item.split("=", 1) for item in match[2].split(","))
         unescaped = {key: _unescaped(value, {"%3A": ":", "%2C": ","}) for key, value in properties.items()}
@@ -266,8 +279,9 @@ def test_markdown_shows_a_hostile_name_as_text(name):
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_name_survives_every_form(name, form):
-    text = render(hostile_report(name), form)
-    assert len(text) < (20_000_000 if form == "json" else 300_000)
+    view = {"show_intended": True, "verbose": True} if form in FOR_PEOPLE else {}
+    text = render(hostile_report(name), form, **view)
+    assert len(text) < (30_000_000 if form == "json" else 300_000)
     text.encode("utf-8")
     if form != "json":  # which is for programs, and has names as they are, if escaped
         acting = {sign for sign in text if not sign.isprintable() and sign != "\n"}
@@ -275,11 +289,11 @@ def test_a_hostile_name_survives_every_form(name, form):
     if form == "sarif":
         assert len(read_sarif(text)["results"]) == 3
     elif form == "junit":
-        assert JUnitXml.fromstring(text.encode()).tests == len(load_rules())
+        assert JUnitXml.fromstring(text.encode()).tests == len(load_rules()) + 1
     elif form == "github":
-        assert [command for command, _, _ in read_github(text)] == ["error", "warning", "notice"]
+        assert [command for command, _, _ in read_github(text)] == ["error", "error", "warning", "notice", "notice"]
     elif form == "gitlab":
-        assert len(json.loads(text)) == 6
+        assert len(json.loads(text)) == 7
     elif form == "json":
         assert [row["tensor"] for row in json.loads(text)["findings"]] == [name] * 3
     elif form == "concise":

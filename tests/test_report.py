@@ -32,7 +32,9 @@ def finding(severity=ERROR, rule="IA101", tensors=("fc.weight",), **changes):
     return Finding(**{**parts, **changes})
 
 
-def audited(*findings, path="m.safetensors", notes=(), intended=(), not_judged=(), failures=(), judged=1, recipe=()):
+def audited(
+    *findings, path="m.safetensors", notes=(), intended=(), not_judged=(), failures=(), judged=1, recipe=(), waived=()
+):
     """What was found in a checkpoint of one tensor."""
     shard = Shard(Path(path), Stamp(0, 0, 0, 0), (Entry("fc.weight", "F32", (3, 4), 0, 48),))
     checkpoint = Checkpoint(path, "safetensors", (shard,), {}, notes)
@@ -44,6 +46,7 @@ def audited(*findings, path="m.safetensors", notes=(), intended=(), not_judged=(
         intended=intended,
         not_judged=not_judged,
         failures=failures,
+        waived=waived,
     )
 
 

@@ -23,7 +23,8 @@ def render(report: Report) -> str:
     for finding in report.findings:
         groups.setdefault((finding.severity, finding.checkpoint, finding.rule), []).append(finding)
     lines = [
-        _command("error", failure.path, "not audited", failure.message.splitlines()) for failure in report.failures
+        _command("error", failure.path, "not audited", [printable(failure.message, longest=LONGEST_TEXT)])
+        for failure in report.failures
     ]
     for (severity, path, rule), found in sorted(groups.items(), key=lambda group: group[0][0].rank):
         lines.append(_command(COMMANDS[severity], path, f"{rule} {found[0].name}", _told(found)))

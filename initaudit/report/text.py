@@ -58,7 +58,7 @@ def _head(one: Audited, *, with_recipe: bool) -> Text:
         style="not bold dim",
     )
     for line in one.recipe if with_recipe else ():
-        head.append(f"\n  {line}", style="not bold dim")
+        head.append(f"\n  {printable(line, longest=LONGEST_TEXT)}", style="not bold dim")
     return head
 
 
@@ -79,7 +79,7 @@ def _body(one: Audited, *, show_intended: bool, verbose: bool) -> Iterator[Text 
             yield _aside(f"waived  {waived.rule} {printable(waived.tensor)}: {printable(why)}")
     if verbose:
         for skipped in one.not_judged:
-            yield _aside(f"not judged  {printable(skipped.tensor)}: {skipped.reason}")
+            yield _aside(f"not judged  {printable(skipped.tensor)}: {printable(skipped.reason)}")
     for note in one.checkpoint.notes:
         yield _aside(f"note  {printable(note)}")
 
