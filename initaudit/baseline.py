@@ -23,15 +23,17 @@ class Baseline:
         """The places where one rule's findings are known."""
         return frozenset((checkpoint, tensor) for checkpoint, tensor, rule in self.entries if rule == code)
 
-    def unneeded(self, report: Report) -> tuple[tuple[str, str, str], ...]:
-        """The entries that a report would have needed no more: all was looked at, and nothing was found."""
+    def looked_at(self, report: Report) -> frozenset[tuple[str, str, str]]:
+        """The entries of checkpoints that were audited whole, for rules that were applied."""
         failed = {_key(failure.path) for failure in report.failures}
         audited = {_key(one.checkpoint.path) for one in report.audited} - failed
         applied = {rule.code for rule in report.rules}
+        return frozenset(row for row in self.entries if row[0] in audited and row[2] in applied)
+
+    def unneeded(self, report: Report) -> tuple[tuple[str, str, str], ...]:
+        """The entries that were looked at and not needed: nothing was found there any more."""
         needed = {(_key(row.checkpoint), row.tensor, row.rule) for one in report.audited for row in one.waived}
-        return tuple(
-            sorted(row for row in self.entries - needed if row[0] in audited and row[2] in applied),
-        )
+        return tuple(sorted(self.looked_at(report) - needed))
 
 
 def read_baseline(file: Path) -> Baseline:
@@ -58,11 +60,15 @@ def read_baseline(file: Path) -> Baseline:
     return Baseline(file, entries)
 
 
-def render_baseline(report: Report, file: Path) -> str:
-    """All findings of a report, those that an earlier baseline knows included, as the baseline ``file`` is to hold."""
-    known = [(row.checkpoint, row.tensor, row.rule) for one in report.audited for row in one.waived if row.is_known]
+def render_baseline(report: Report, file: Path, known: Baseline | None = None) -> str:
+    """All findings of a report as the baseline ``file`` is to hold them.
+
+    Of an earlier one stays what was found again, and what was not looked at.
+    """
     found = [(finding.checkpoint, name, finding.rule) for finding in report.findings for name in finding.tensors]
-    rows = sorted({(_from(file, checkpoint), tensor, rule) for checkpoint, tensor, rule in (*known, *found)})
+    found += [(row.checkpoint, row.tensor, row.rule) for one in report.audited for row in one.waived if row.is_known]
+    found += known.entries - known.looked_at(report) if known else []
+    rows = sorted({(_from(file, checkpoint), tensor, rule) for checkpoint, tensor, rule in found})
     document = {
         "schema": SCHEMA,
         "findings": [{"checkpoint": checkpoint, "tensor": tensor, "rule": rule} for checkpoint, tensor, rule in rows],

@@ -107,6 +107,15 @@ def test_a_baseline_that_is_renewed_keeps_what_is_still_known(folder):
     assert (folder / "known.json").read_text() == before
 
 
+@pytest.mark.parametrize("arguments", [["other.safetensors"], ["out", "other.safetensors", "--select", "IA4"]])
+def test_a_baseline_that_is_renewed_keeps_what_was_not_looked_at(folder, arguments):
+    written(folder / "other.safetensors", mlp())
+    run("check", "out", "--write-baseline", "known.json")
+    before = json.loads((folder / "known.json").read_text())
+    assert run("check", *arguments, "--baseline", "known.json", "--write-baseline", "known.json").status == 0
+    assert json.loads((folder / "known.json").read_text()) == before
+
+
 def test_the_baseline_of_the_configuration_can_be_written_first(folder, monkeypatch):
     written(folder / "initaudit.toml", b'baseline = "known.json"')
     monkeypatch.chdir(folder / "out")

@@ -10,6 +10,7 @@ import pytest
 
 import initaudit
 from initaudit.registry import load_rules
+from initaudit.report.formats import FORMATS
 from initaudit.rule import RULES, Rule, Severity
 from tests.checkpoints import (
     FIXTURES,
@@ -633,6 +634,7 @@ SLOW = [
     [
         (["check", GOOD], SLOW),
         (["check", ERROR, "--output-format", "json"], SLOW),
+        *((["check", ERROR, "--output-format", form], SLOW) for form in FORMATS if form not in ("text", "json")),
         (["inspect", GOOD], SLOW),
         (["rule"], SLOW),
         (["rule", "IA101"], SLOW),

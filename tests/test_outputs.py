@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from initaudit.registry import load_rules
 from initaudit.report.formats import FORMATS
 from tests.checkpoints import FIXTURES, run, spawn, written
 
@@ -127,6 +128,15 @@ def test_inspect_and_fix_take_several_outputs_too(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="there is no such file here")
 def test_a_report_can_go_into_a_pipe():
     assert spawn("check", ERROR, "--report", "json=/dev/stdout", "--output-file", "/dev/null").document["findings"]
+
+
+def test_rules_are_listed_for_programs_and_for_documents():
+    document = run("rule", "--output-format", "json").document
+    assert document["schema"] == "initaudit/rules/1"
+    assert [row["code"] for row in document["rules"]] == list(load_rules())
+    assert all(row["page"].startswith(f"# {row['code']} {row['name']}") for row in document["rules"])
+    assert len(run("rule", "IA4", "--output-format", "json").document["rules"]) == 9
+    assert run("rule", "--output-format", "markdown").out.startswith("| code | name |")
 
 
 def test_statistics_count_the_findings_of_each_rule():

@@ -95,7 +95,7 @@ def check(
 
     def said(output: Output) -> str:
         if output.form == BASELINE and output.file:
-            return render_baseline(report, output.file)
+            return render_baseline(report, output.file, known)
         layout = text_layout(no_color=no_color, to_file=output.file is not None)
         shown = {"statistics": statistics, "quiet": quiet, "verbose": verbose}
         return render(report, output.form, **layout, **shown, show_intended=show_intended or settings.show_intended)

@@ -43,7 +43,7 @@ def _told(found: list[Finding]) -> list[str]:
 
 
 def _command(command: str, path: str, title: str, lines: Iterable[str]) -> str:
-    place = f"title={_property(f'initaudit: {title}')},file={_property(printable(in_repository(path)))},line=1"
+    place = f"file={_property(printable(in_repository(path)))},line=1,title={_property(f'initaudit: {title}')}"
     return f"::{command} {place}::{_escaped(chr(10).join(lines))}"
 
 
