@@ -20,6 +20,18 @@ from initaudit.errors import CheckpointError
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit: what it would refuse is not read either
 
+MAX_TENSORS = 100_000
+"""The most tensors of one file that are read; a model of 140,000 experts' matrices has a thousand in each shard."""
+
+MAX_VALUES = 10 * MAX_TENSORS
+"""The most commas of a JSON text that is parsed: a tensor takes four, and one for each further dimension.
+
+A hundred megabytes may hold fifty million values, which would take gigabytes of memory.
+"""
+
+MAX_COUNT = 1 << 64
+"""What safetensors can count to: the elements of a tensor, multiplied from the first dimension on."""
+
 _BITS = {
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
     **dict.fromkeys(("F32", "I32", "U32"), 32),
@@ -89,14 +101,32 @@ def _parse(path: Path, header: bytes) -> dict[str, Any]:
     Refused are: text that is not UTF-8 JSON or no object, numbers that JSON does not know, names that stand twice.
     """
     try:
-        parsed = parse_strictly(header.decode("utf-8"))
+        text = header.decode("utf-8")
+        require_few_values(path, text)
+        parsed = parse_strictly(text)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(
             path, f"is not a safetensors file, or damaged: the header is not JSON ({error})"
         ) from error
     if not isinstance(parsed, dict):
         raise CheckpointError(path, "is not a safetensors file, or damaged: the header is not a JSON object")
+    if len(parsed) > MAX_TENSORS:
+        raise CheckpointError(
+            path, f"holds {len(parsed):,} tensors: {MAX_TENSORS:,} are read of one file, save it in shards"
+        )
     return parsed
+
+
+def require_few_values(path: Path, text: str) -> None:
+    """See that a JSON text lists no more values than checkpoints do, before it is parsed.
+
+    Raises:
+        CheckpointError: it lists more.
+
+    """
+    values = text.count(",")
+    if values > MAX_VALUES:
+        raise CheckpointError(path, f"lists {values:,} values: up to {MAX_VALUES:,} are read, save it in more shards")
 
 
 def parse_strictly(text: str) -> Any:
@@ -136,11 +166,23 @@ def _entries(path: Path, header: dict[str, Any], data_begin: int, size: int) -> 
             raise CheckpointError(path, f"tensor {name[:200]!r} is not described as safetensors does it") from error
         if not all(type(number) is int and number >= 0 for number in (begin, end, *shape)):
             raise CheckpointError(path, f"tensor {name[:200]!r}: shape and offsets are not whole numbers from 0 on")
+        if _overflows(shape):
+            raise CheckpointError(path, f"tensor {name[:200]!r}: the product of its shape is more than 2^64")
         if begin > end:
             raise CheckpointError(path, f"tensor {name[:200]!r} ends at offset {end:,}, before its begin at {begin:,}")
         entries.append(entry)
     _require_whole(path, entries, data_begin, size)
     return tuple(entries)
+
+
+def _overflows(shape: tuple[int, ...]) -> bool:
+    """Whether the product of some dimensions is too large to be counted, found before it takes long to know."""
+    product = 1
+    for dimension in shape:
+        product *= dimension
+        if product > MAX_COUNT:
+            return True
+    return False
 
 
 def _require_whole(path: Path, entries: list[Entry], data_begin: int, size: int) -> None:
@@ -164,4 +206,5 @@ def _ask_safetensors(path: Path) -> None:
         with safe_open(path, framework="numpy"):
             pass
     except (SafetensorError, OSError, ValueError, OverflowError) as error:
-        raise CheckpointError(path, f"safetensors refuses it: {error}") from error
+        reason = str(error).removeprefix("Error while deserializing header: ")
+        raise CheckpointError(path, f"safetensors refuses it, so write it again: {reason}") from error

@@ -4,7 +4,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from initaudit.checkpoint.files import read_text
-from initaudit.checkpoint.header import parse_strictly, read_shard
+from initaudit.checkpoint.header import parse_strictly, read_shard, require_few_values
 from initaudit.checkpoint.values import Shard
 from initaudit.errors import CheckpointError
 
@@ -28,25 +28,44 @@ def read_index(path: Path) -> tuple[tuple[Shard, ...], tuple[str, ...]]:
     shards = []
     owner: dict[str, str] = {}
     for file in sorted(set(weight_map.values())):
-        shard = read_shard(_shard_path(path, file))
+        shard = _read_shard(path, file)
         for entry in shard.entries:
             if entry.name in owner:
-                raise CheckpointError(path, f"tensor {entry.name!r} is in two shards, {owner[entry.name]} and {file}")
+                raise CheckpointError(
+                    path, f"tensor {entry.name[:200]!r} is in two shards, {owner[entry.name]} and {file}"
+                )
             if entry.name not in weight_map:
-                raise CheckpointError(path, f"shard {file} holds tensor {entry.name!r}, which the weight_map lacks")
+                raise CheckpointError(
+                    path, f"shard {file} holds tensor {entry.name[:200]!r}, which the weight_map lacks"
+                )
             owner[entry.name] = file
         shards.append(shard)
     for name, file in weight_map.items():
         if owner.get(name) != file:
             found = f"is in {owner[name]}" if name in owner else "is in no shard"
-            raise CheckpointError(path, f"the weight_map places tensor {name!r} in {file}, but it {found}")
+            raise CheckpointError(path, f"the weight_map places tensor {name[:200]!r} in {file[:200]}, but it {found}")
     return tuple(shards), _size_notes(index, shards)
+
+
+def _read_shard(index: Path, name: str) -> Shard:
+    """A shard that an index names; where it cannot be opened, it is said who asks for it."""
+    path = _shard_path(index, name)
+    try:
+        return read_shard(path)
+    except CheckpointError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise CheckpointError(
+                path, f"{error.reason}, but {index.name} names it: is a download complete?"
+            ) from error
+        raise
 
 
 def _load(path: Path) -> dict[str, Any]:
     """The parsed index, at most `MAX_INDEX_BYTES` long."""
     try:
-        index = parse_strictly(read_text(path, limit=MAX_INDEX_BYTES))
+        text = read_text(path, limit=MAX_INDEX_BYTES)
+        require_few_values(path, text)
+        index = parse_strictly(text)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(path, f"is not as JSON should be ({error})") from error
     if not isinstance(index, dict):
@@ -62,9 +81,9 @@ def _shard_path(index: Path, name: str) -> Path:
     """
     parts = PureWindowsPath(name)
     if not name or parts.drive or parts.root or ".." in parts.parts:
-        raise CheckpointError(index, f"names the shard {name!r}: must be a path inside the folder, without '..'")
+        raise CheckpointError(index, f"names the shard {name[:200]!r}: must be a path inside the folder, without '..'")
     if parts.suffix != ".safetensors":
-        raise CheckpointError(index, f"names the shard {name!r}, which is not a .safetensors file")
+        raise CheckpointError(index, f"names the shard {name[:200]!r}, which is not a .safetensors file")
     return index.parent.joinpath(*parts.parts)
 
 
