@@ -6,13 +6,16 @@ same for any number of them. This process measures while the others start, and g
 """
 
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
-from initaudit.checkpoint.reading import Reader
+from initaudit.checkpoint.reading import Reader, require_unchanged
 from initaudit.checkpoint.values import Entry, Shard
+from initaudit.errors import CheckpointError
 from initaudit.statistics import PIECE_BYTES, Scratch, Statistics, measure
 
 WORTH_IT = 1_000_000_000
@@ -49,34 +52,65 @@ def measure_all(
         found: dict[str, Statistics] = {}
         for shard in judged:
             found |= measure_batch(shard, told)
-        return found
-    return _measure_together(batches, helpers, told)
+    else:
+        found = _measure_together(batches, helpers, told)
+    for shard in judged:  # one that was read first may have been replaced while the last was read
+        require_unchanged(shard)
+    return found
 
 
 def _measure_together(batches: deque[Shard], helpers: int, told: Callable[[int], None]) -> dict[str, Statistics]:
     """The statistics of all tensors of some batches, measured by this process and some helpers."""
     import multiprocessing  # costs a twentieth of a second, which most runs need not pay
     from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+    from concurrent.futures.process import BrokenProcessPool
 
     found: dict[str, Statistics] = {}
+    path = batches[0].path
     # A fork starts at once. A process with threads (a progress bar's, CUDA's) must not be forked: one of them may hold
     # a lock that nobody would ever release.
     context = multiprocessing.get_context("fork" if _is_alone() else "spawn")
-    with ProcessPoolExecutor(helpers, mp_context=context) as pool:
-        pending: dict[Future[dict[str, Statistics]], Shard] = {}
-        try:
-            while batches or pending:
-                while batches and len(pending) < AHEAD * helpers:
-                    batch = batches.popleft()
-                    pending[pool.submit(measure_batch, batch)] = batch
-                if batches:
-                    found |= measure_batch(batches.popleft(), told)
-                for done in wait(pending, timeout=0 if batches else None, return_when=FIRST_COMPLETED).done:
-                    found |= done.result()
-                    told(_bytes(pending.pop(done)))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    try:
+        with ProcessPoolExecutor(helpers, mp_context=context, initializer=_live_with_parent) as pool:
+            pending: dict[Future[dict[str, Statistics]], Shard] = {}
+            try:
+                while batches or pending:
+                    while batches and len(pending) < AHEAD * helpers:
+                        batch = batches.popleft()
+                        pending[pool.submit(measure_batch, batch)] = batch
+                    if batches:
+                        found |= measure_batch(batches.popleft(), told)
+                    for done in wait(pending, timeout=0 if batches else None, return_when=FIRST_COMPLETED).done:
+                        found |= done.result()
+                        told(_bytes(pending.pop(done)))
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+    except BrokenProcessPool as error:
+        why = "a process that read it was killed, perhaps for want of memory: free some, or try --workers 1"
+        raise CheckpointError(path, why) from error
+    except (OSError, NotImplementedError) as error:  # no more processes are allowed, or none of the locks they share
+        raise CheckpointError(path, f"no process can be started to help read it ({error}): try --workers 1") from error
     return found
+
+
+def _live_with_parent() -> None:
+    """Leave an interruption to the process that started this one, and end once that has ended, however it did.
+
+    A helper waits for work on a pipe whose other end it holds itself: it would wait for ever, and with it whoever
+    waits for the end of its output.
+    """
+    from multiprocessing import parent_process
+
+    parent = parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    Thread(target=follow, daemon=True).start()
 
 
 def _is_alone() -> bool:

@@ -41,7 +41,7 @@ ALLOWED = {
     "conventions": {"model", "scale", "schemes", "significance"},
     "recipe": {"model"},
     "findings": {"checkpoint", "errors", "remedies", "report", "rule", "waivers"},
-    "workers": {"checkpoint", "statistics"},
+    "workers": {"checkpoint", "errors", "statistics"},
     "understanding": {"checkpoint", "errors", "findings", "layers", "model", "schemes", "statistics", "workers"},
     "causes": {"model"},
     "audit": {

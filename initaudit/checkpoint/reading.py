@@ -52,9 +52,9 @@ class Reader:
         """
         descriptor, _ = open_file(shard.path)
         try:
-            _require_unchanged(shard, descriptor)
+            require_unchanged(shard, descriptor)
             yield cls(shard, descriptor, in_huge_page(piece_bytes))
-            _require_unchanged(shard, descriptor)
+            require_unchanged(shard, descriptor)
         finally:
             os.close(descriptor)
 
@@ -78,6 +78,16 @@ class Reader:
         return piece
 
 
-def _require_unchanged(shard: Shard, descriptor: int) -> None:
-    if Stamp.of(os.fstat(descriptor)) != shard.stamp:
+def require_unchanged(shard: Shard, descriptor: int | None = None) -> None:
+    """See that a shard is the file whose header was read: the one that is open, or the one that has its name now.
+
+    Raises:
+        CheckpointError: it is another, was written to, or is gone.
+
+    """
+    try:
+        status = os.stat(shard.path if descriptor is None else descriptor)  # noqa: PTH116 (a path, or an open file)
+    except OSError as error:
+        raise CheckpointError(shard.path, f"went away while it was audited: {errno_text(error)}") from error
+    if Stamp.of(status) != shard.stamp:
         raise CheckpointError(shard.path, "was changed while it was audited: check it again once it is written")
