@@ -7,7 +7,7 @@ from types import FrameType
 
 import click
 
-from initaudit.cli.options import exclude_option, output_options, rule_options, settings_options
+from initaudit.cli.options import PATH, exclude_option, output_options, rule_options, settings_options
 from initaudit.cli.outputs import Output, deliver, outputs_of
 from initaudit.cli.settled import rules_of, settings_of
 from initaudit.cli.status import FAILED, TERMINATED
@@ -15,7 +15,7 @@ from initaudit.cli.terminal import complain, text_layout
 
 
 @click.command()
-@click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
+@click.argument("path", metavar="PATH", type=PATH)
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), help="Where to write: a file, or a folder for a folder."
 )

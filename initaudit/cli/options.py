@@ -9,6 +9,9 @@ from click.shell_completion import CompletionItem
 
 from initaudit.cli.outputs import OutputOption
 
+# What cannot be read is said of it alone, by what tries to read it: a usage error would hide the other paths.
+PATH = click.Path(path_type=Path, readable=False)
+
 
 class ListOption(click.ParamType[list[str]]):
     """A comma separated list, as linters take it; the option may be repeated."""
@@ -91,7 +94,7 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 rules_option = click.option(
     "--rules", "folders", metavar="DIR", type=click.Path(path_type=Path), multiple=True, help="A folder of your rules."
 )
-paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PATH)
 workers_option = click.option(
     "--workers", type=click.IntRange(min=1), help="Processes that read large checkpoints.  [default: one for each core]"
 )
