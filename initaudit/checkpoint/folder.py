@@ -1,10 +1,11 @@
 """From a path that a user names to the checkpoints behind it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from initaudit.checkpoint.files import errno_text, read_text
 from initaudit.checkpoint.header import read_shard
@@ -86,19 +87,35 @@ def _open_file(path: Path) -> Checkpoint:
         CheckpointError: it cannot be read.
 
     """
-    if path.name.endswith(INDEX_SUFFIX):
-        shards, notes = read_index(path)
-        return Checkpoint(str(path), "safetensors", shards, _read_config(path.parent), notes)
-    return Checkpoint(str(path), "safetensors", (read_shard(path),), _read_config(path.parent))
+    shards, notes = read_index(path) if path.name.endswith(INDEX_SUFFIX) else ((read_shard(path),), ())
+    config, why_not = _read_config(path.parent)
+    alike = _look_alikes(entry.name for shard in shards for entry in shard.entries)
+    return Checkpoint(str(path), "safetensors", shards, config, (*notes, *why_not, *alike))
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    """The model's configuration beside its weights; empty where there is none that can be read, since it only hints."""
+def _read_config(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The model's configuration beside its weights, empty where none can be read, and notes why; it only hints."""
+    notes = []
     for name in CONFIG_NAMES:
         try:
             config = json.loads(read_text(folder / name, limit=MAX_CONFIG_BYTES))
-        except (CheckpointError, ValueError, RecursionError):
-            continue
-        if isinstance(config, dict):
-            return config
-    return {}
+        except CheckpointError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                notes.append(f"{name} is not made use of: {error.reason}")
+        except (ValueError, RecursionError) as error:
+            notes.append(f"{name} is not made use of: it is not JSON ({error})")
+        else:
+            if isinstance(config, dict):
+                return config, tuple(notes)
+            notes.append(f"{name} is not made use of: it is not a JSON object")
+    return {}, tuple(notes)
+
+
+def _look_alikes(names: Iterable[str]) -> Iterator[str]:
+    """A note where two names differ only in case or in how Unicode spells them: two tensors, perhaps meant as one."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.casefold() if name.isascii() else normalize("NFKC", name).casefold(), name)
+        if other != name:
+            yield f"two tensors whose names only look alike: {other[:60]!a} and {name[:60]!a}"
+            return
