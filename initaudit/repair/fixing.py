@@ -13,7 +13,7 @@ from initaudit.checkpoint.values import Shard
 from initaudit.errors import InitauditError
 from initaudit.findings import Failure
 from initaudit.remedies import Wish
-from initaudit.repair.patching import Copy, copied, leftovers, overwrite, settle
+from initaudit.repair.patching import Copy, copied, overwrite, settle
 from initaudit.repair.places import Destination, Places
 from initaudit.repair.planning import plan_repair
 from initaudit.repair.values import Plan, Redraw, Repair, Repaired, Unrepaired
@@ -52,7 +52,8 @@ def fix(
     plans = [plan_repair(one, said, wishes) for one, said in zip(sound, audited, strict=True)]
     unrepaired = tuple(row for plan in plans for row in plan.unrepaired)
     places = Places(path, destination)
-    notes = tuple(f"left by a run that was killed, and may be removed: {name}" for name in leftovers(places.folder))
+    left = places.leftovers(shard for one in sound for shard in one.checkpoint.shards)
+    notes = tuple(f"left by a run that was killed, and may be removed: {name}" for name in left)
     if failures or destination.is_dry or not any(plan.redraws for plan in plans):
         planned = tuple(
             Repaired(plan.checkpoint.path, row, plan.before[row.tensor]) for plan in plans for row in plan.redraws

@@ -145,11 +145,33 @@ def why_not_in_place(path: Path) -> str | None:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         return "is not a regular file"
-    if status.st_nlink > 1:
+    backup = backup_of(path)
+    kept = backup.exists() and backup.samefile(path)  # by a run that was killed before its last step
+    if status.st_nlink > 1 + kept:
         return f"has {status.st_nlink} names (hard links), all of which would change: write to --output instead"
     if {"blobs", "snapshots"} & set(path.absolute().parts[-4:-1]):
         return "lies in a cache that is shared by its digest: write to --output instead"
     return None
+
+
+def backup_of(path: Path) -> Path:
+    """Where the original of a file is kept."""
+    return path.with_name(f"{path.name}.orig")
+
+
+def keep(path: Path) -> None:
+    """Keep a file under the name of its backup as well, by a copy where the file system has no hard links."""
+    backup = backup_of(path)
+    if backup.exists() and backup.samefile(path):
+        return
+    try:
+        os.link(path, backup)
+    except FileExistsError:
+        raise
+    except OSError:
+        whole = path.with_name(f".{backup.name}{SUFFIX}")
+        shutil.copy2(path, whole)
+        take_name(whole, backup)
 
 
 def require_room(folder: Path, size: int) -> None:
@@ -161,7 +183,9 @@ def require_room(folder: Path, size: int) -> None:
     """
     free = shutil.disk_usage(folder).free
     if free < size * 1.01:
-        raise CheckpointError(folder, f"has {free:,} bytes free, a copy needs {int(size * 1.01):,}")
+        left = leftovers(folder)
+        way = f"remove {left[0].name}, left by a run that was killed" if left else "free some, or --output elsewhere"
+        raise CheckpointError(folder, f"has {free:,} bytes free, a copy needs {int(size * 1.01):,}: {way}")
 
 
 def _copy(source: Path, target: Path) -> None:

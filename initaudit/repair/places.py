@@ -8,10 +8,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from initaudit.checkpoint.files import errno_text
+from initaudit.checkpoint.files import errno_text, open_file
 from initaudit.checkpoint.values import Shard
 from initaudit.errors import CheckpointError, InitauditError
-from initaudit.repair.patching import SUFFIX, Copy, require_room, take_name, why_not_in_place
+from initaudit.repair.patching import (
+    SUFFIX,
+    Copy,
+    backup_of,
+    keep,
+    leftovers,
+    require_room,
+    take_name,
+    why_not_in_place,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,12 @@ class Places:
         """The folder in which copies are made."""
         return self._to.output.absolute().parent if self._to.output else self._root
 
+    def leftovers(self, shards: Iterable[Shard]) -> Iterator[Path]:
+        """What killed runs have left in the folders in which copies are made."""
+        folders = {shard.path.parent for shard in shards} if self._to.in_place else set()
+        for folder in sorted({self.folder, *folders}):
+            yield from leftovers(folder)
+
     def require(self, shards: Iterable[Shard]) -> None:
         """See that all can be written, before anything is.
 
@@ -57,26 +72,34 @@ class Places:
             InitauditError: the output is there already.
 
         """
-        output, size = self._to.output, 0
-        if output is not None and output.exists() and not self._to.force:
-            raise InitauditError(f"{output}: is there already: name another output, or --force")
-        if output is not None and output.exists() and output.is_dir() != self._to_folder:
-            raise InitauditError(f"{output}: is a {'folder' if output.is_dir() else 'file'}, which the input is not")
-        if output is not None and output.exists() and output.samefile(self._root if self._to_folder else self._path):
-            raise InitauditError(f"{output}: is the input itself: use --in-place to rewrite it")
+        size = 0
+        if self._to.output is not None and os.path.lexists(self._to.output):
+            self._require_replaceable(self._to.output)
         for shard in shards:
             size += shard.stamp.size
             if self._to.in_place and (why := why_not_in_place(shard.path)) is not None:
                 raise CheckpointError(shard.path, why)
-            if self._to.backup and _backup(shard.path).exists():
-                raise CheckpointError(
-                    shard.path, f"its backup {_backup(shard.path).name} is there already: move it away"
-                )
+            backup = backup_of(shard.path)
+            if self._to.backup and backup.exists() and not backup.samefile(shard.path):
+                raise CheckpointError(shard.path, f"its backup {backup.name} is there already: move it away")
         if self._to_folder:
-            size = sum(path.stat().st_size for path in self._files())
+            size = sum(map(_readable_size, self._files()))
         if not self.folder.is_dir():
             raise InitauditError(f"{self.folder}: no such folder to write to")
         require_room(self.folder, size)
+
+    def _require_replaceable(self, output: Path) -> None:
+        """See that what has the name of the output may lose it."""
+        if not self._to.force:
+            raise InitauditError(f"{output}: is there already: name another output, or --force")
+        if output.exists() and not output.is_dir() and not output.is_file():
+            raise InitauditError(f"{output}: is a device or pipe, which is not replaced: name a file")
+        if output.exists() and output.is_dir() != self._to_folder:
+            raise InitauditError(f"{output}: is a {'folder' if output.is_dir() else 'file'}, which the input is not")
+        if output.exists() and output.samefile(self._root if self._to_folder else self._path):
+            raise InitauditError(f"{output}: is the input itself: use --in-place to rewrite it")
+        if self._to_folder and self._root.resolve().is_relative_to(output.resolve()):
+            raise InitauditError(f"{output}: holds the input: name a folder beside it")
 
     def prepare(self, stack: ExitStack) -> None:
         """Make the folder in which a folder's copy grows, taken away at the end unless it has got its name."""
@@ -111,10 +134,11 @@ class Places:
                 return
             for copy, target in self._ready:
                 if self._to.backup:
-                    os.link(target, _backup(target))
+                    keep(target)
                 take_name(copy, target)
         except OSError as error:
-            raise CheckpointError(self.target, f"cannot be written: {errno_text(error)}: run it again") from error
+            where = error.filename2 or error.filename or self.target
+            raise CheckpointError(where, f"cannot be copied or written: {errno_text(error)}: run it again") from error
 
     def _complete_folder(self, staging: Path) -> None:
         for copy, target in self._ready:
@@ -150,5 +174,13 @@ class Places:
                 yield path
 
 
-def _backup(path: Path) -> Path:
-    return path.with_name(f"{path.name}.orig")
+def _readable_size(path: Path) -> int:
+    """The size of a file that is to come along.
+
+    Raises:
+        CheckpointError: it cannot be read.
+
+    """
+    descriptor, status = open_file(path)
+    os.close(descriptor)
+    return status.st_size
