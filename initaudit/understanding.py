@@ -101,6 +101,8 @@ def understood(
 
 def crashed(path: str, error: Exception) -> Failure:
     """What is said of a checkpoint on which the audit itself failed."""
+    if isinstance(error, MemoryError):
+        return Failure(path, "there is not enough memory to audit it: free some, or try --workers 1")
     return Failure(path, f"internal error, please report it: {type(error).__name__}: {error}")
 
 

@@ -94,7 +94,7 @@ def _measure_together(batches: deque[Shard], helpers: int, told: Callable[[int],
 
 
 def _live_with_parent() -> None:
-    """Leave an interruption to the process that started this one, and end once that has ended, however it did.
+    """End at once when interrupted, without a word, and once the process that started this one has ended.
 
     A helper waits for work on a pipe whose other end it holds itself: it would wait for ever, and with it whoever
     waits for the end of its output.
@@ -108,8 +108,8 @@ def _live_with_parent() -> None:
             parent.join()
             os._exit(1)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     Thread(target=follow, daemon=True).start()
 
 

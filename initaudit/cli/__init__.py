@@ -11,8 +11,8 @@ from initaudit.cli.check import check
 from initaudit.cli.fix import fix
 from initaudit.cli.inspect import inspect
 from initaudit.cli.rule import rule
-from initaudit.cli.status import FAILED, INTERRUPTED
-from initaudit.cli.terminal import complain
+from initaudit.cli.status import FAILED, INTERRUPTED, TERMINATED
+from initaudit.cli.terminal import close_stdout, complain, open_closed_streams
 from initaudit.cli.version import show_version
 from initaudit.errors import InitauditError
 
@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Before numpy is imported: its matrix products are those of one piece that fits the cache, which threads only slow.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(YOUNG_OBJECTS)
+    open_closed_streams()
     try:
         status: int = cli.main(arguments, prog_name="initaudit", standalone_mode=False) or 0
         sys.stdout.flush()
@@ -61,11 +62,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except (BrokenPipeError, SystemExit) as left:
-        if isinstance(left, SystemExit) and not left.code:  # the shell was told how to complete
-            return 0
-        # The reader of the report has gone, for which click exits 1. Python would complain once more at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit as left:
+        if left.code not in (None, 0, TERMINATED):  # click exits 1 where the reader of its help has gone
+            close_stdout()
+            return FAILED
+        return int(left.code or 0)  # the shell was told how to complete, or a repair was asked to end
+    except BrokenPipeError:
+        close_stdout()
+        return FAILED
+    except OSError as error:
+        close_stdout()
+        where = error.filename or "the report cannot be written to stdout"
+        complain(f"{where}: {(error.strerror or str(error)).lower()}")
         return FAILED
     except Exception as error:
         complain(f"internal error: {type(error).__name__}: {error} (please report it)")

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,30 @@ def complain(message: str) -> None:
     """One line on stderr, whatever the message holds."""
     from initaudit.report.escaping import printable
 
-    click.echo(printable(f"initaudit: {message}", longest=1000), err=True)
+    with suppress(OSError):  # a log that is full must not change the exit status
+        click.echo(printable(f"initaudit: {message}", longest=1000), err=True)
+
+
+def open_closed_streams() -> None:
+    """Open streams that this process was started without, so that no file of ours takes the number of one.
+
+    What any library wrote to stderr would else go into a checkpoint. stdout cannot be written to: that its report
+    is lost is said as of a disk that is full.
+    """
+    for number, (name, flags) in enumerate((("stdin", os.O_RDONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY))):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, flags)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            os.set_inheritable(number, True)
+            mode = "w" if number else "r"
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", errors="backslashreplace"))
+
+
+def close_stdout() -> None:
+    """Give up a stdout that nobody reads or that is full; Python would complain of it once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
