@@ -642,14 +642,35 @@ VALID = serialised(
 HEADER_END = 8 + int.from_bytes(VALID[:8], "little")
 
 
+HARMS = (
+    "flip",
+    "flip data",
+    "flip a letter",
+    "flip header",
+    "cut",
+    "extend",
+    "number",
+    "length",
+    "pad",
+    "swap",
+    "drop",
+)
+
+
 @st.composite
 def mutated(draw):
     """A valid file with something done to it: bytes flipped, cut, extended, numbers of the header changed."""
     content = bytearray(VALID)
-    for _ in range(draw(st.integers(1, 3))):
-        match draw(st.sampled_from(["flip", "flip header", "cut", "extend", "number", "length", "swap", "drop"])):
+    for _ in range(draw(st.sampled_from((1, 1, 1, 2, 3)))):
+        match draw(st.sampled_from(HARMS)):
             case "flip" if content:
                 content[draw(st.integers(0, len(content) - 1))] ^= draw(st.integers(1, 255))
+            case "flip data" if len(content) > HEADER_END:
+                content[draw(st.integers(HEADER_END, len(content) - 1))] ^= draw(st.integers(1, 255))
+            case "flip a letter":  # of a name, most likely
+                letters = [at for at in range(8, min(HEADER_END, len(content))) if chr(content[at]).isalpha()]
+                if letters:
+                    content[draw(st.sampled_from(letters))] = ord(draw(st.sampled_from("abF1 .")))
             case "flip header" if content:
                 content[draw(st.integers(0, min(HEADER_END, len(content)) - 1))] = draw(st.integers(32, 126))
             case "cut":
@@ -662,6 +683,10 @@ def mutated(draw):
                     content[draw(st.sampled_from(digits))] = ord(draw(st.sampled_from("0123456789-")))
             case "length":
                 content[:8] = draw(st.integers(0, 2**64 - 1) | st.integers(0, 2000)).to_bytes(8, "little")
+            case "pad" if len(content) > HEADER_END:  # a header that is longer, and says so
+                blanks = draw(st.integers(1, 9))
+                content[HEADER_END:HEADER_END] = b" " * blanks
+                content[:8] = (HEADER_END - 8 + blanks).to_bytes(8, "little")
             case "swap":  # two of the offsets, shapes or dtypes
                 places = list(re.finditer(rb"\[[0-9, ]*\]|\"[FI][0-9]+\"", content[:HEADER_END]))
                 if len(places) > 1:
