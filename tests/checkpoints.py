@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -163,10 +164,24 @@ def spawn(*arguments, variables=None, timeout=30):
     return spawn_python("-m", "initaudit", *arguments, variables=variables, timeout=timeout)
 
 
+PERMISSIONS_BIND = os.name == "posix" and (os.geteuid() != 0 or shutil.which("setpriv") is not None)
+"""Whether there is a way to run as one who may not read or write all."""
+
+
+def spawn_unprivileged(*arguments):
+    """Run the command in a process that permissions bind, as they do not bind root."""
+    bound = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+    return _spawned([*bound, sys.executable, "-m", "initaudit", *arguments], None, 30)
+
+
 def spawn_python(*arguments, variables=None, timeout=30):
     """Run Python in a process of its own, with the package of this checkout."""
+    return _spawned([sys.executable, *arguments], variables, timeout)
+
+
+def _spawned(command, variables, timeout):
     done = subprocess.run(
-        [sys.executable, *map(str, arguments)],
+        [str(word) for word in command],
         capture_output=True,
         text=True,
         encoding="utf-8",

@@ -2,9 +2,7 @@ import json
 import os
 import re
 import resource
-import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,10 +20,9 @@ from safetensors.numpy import save
 from initaudit.checkpoint.header import read_shard
 from initaudit.errors import CheckpointError
 from tests.checkpoints import (
-    ROOT,
+    PERMISSIONS_BIND,
     Raw,
     described,
-    environment,
     faulty,
     file_of,
     indexed,
@@ -34,6 +31,7 @@ from tests.checkpoints import (
     serialised,
     spawn,
     spawn_python,
+    spawn_unprivileged,
     written,
 )
 
@@ -331,29 +329,22 @@ def test_a_folder_with_what_is_no_file_is_audited_but_for_that(tmp_path, kind):
     assert [Path(row["path"]).name for row in outcome.document["errors"]] == ["b.safetensors"]
 
 
-UNPRIVILEGED = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
-"""What makes permissions bind root as they do others."""
-
-
-@pytest.mark.skipif(
-    os.name != "posix" or (os.geteuid() == 0 and not shutil.which("setpriv")), reason="root may read all"
-)
+@pytest.mark.skipif(not PERMISSIONS_BIND, reason="root may read all")
 @pytest.mark.parametrize("closed", ["b", "b/model.safetensors", "b/config.json"])
 def test_what_may_not_be_read_is_said_and_hides_nothing_else(tmp_path, closed):
     paths = [written(tmp_path / folder / "model.safetensors", mlp()).parent for folder in "abc"]
     written(paths[1] / "config.json", b"{}")
     (tmp_path / closed).chmod(0)
-    command = [*(UNPRIVILEGED if os.geteuid() == 0 else ()), sys.executable, "-m", "initaudit", "check", *paths]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment(), check=False)
+    outcome = spawn_unprivileged("check", *paths)
     (tmp_path / closed).chmod(0o700)
-    assert f"{tmp_path / 'a'}" in done.stdout
-    assert f"{tmp_path / 'c'}" in done.stdout
+    assert f"{tmp_path / 'a'}" in outcome.out
+    assert f"{tmp_path / 'c'}" in outcome.out
     if closed.endswith("json"):
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "note  config.json is not made use of: permission denied" in done.stdout
+        assert (outcome.status, outcome.err) == (0, "")
+        assert "note  config.json is not made use of: permission denied" in outcome.out
     else:
-        assert done.returncode == 2
-        assert done.stderr == f"initaudit: {tmp_path / closed}: permission denied\n"
+        assert outcome.status == 2
+        assert outcome.err == f"initaudit: {tmp_path / closed}: permission denied\n"
 
 
 def test_one_damaged_file_of_four_hides_none_of_the_others(tmp_path):
