@@ -76,7 +76,7 @@ def read_shard(path: Path) -> Shard:
 def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, int]:
     """The header's bytes and the offset at which the data begins."""
     if size == 0:
-        raise CheckpointError(path, "is empty")
+        raise CheckpointError(path, "is empty: was it cut short while it was written or fetched?")
     start = file.read(64)
     length = int.from_bytes(start[:LENGTH_BYTES], "little")
     data_begin = LENGTH_BYTES + length
@@ -104,7 +104,7 @@ def _parse(path: Path, header: bytes) -> dict[str, Any]:
         text = header.decode("utf-8")
         require_few_values(path, text)
         parsed = parse_strictly(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CheckpointError(
             path, f"is not a safetensors file, or damaged: the header is not JSON ({error})"
         ) from error
@@ -133,8 +133,7 @@ def parse_strictly(text: str) -> Any:
     """The value of a JSON text in which no name of an object stands twice and all numbers are numbers.
 
     Raises:
-        ValueError: it is not JSON, or not so strict.
-        RecursionError: it is nested too deeply.
+        ValueError: it is not JSON, or not so strict, or nested too deeply.
 
     """
 
@@ -148,7 +147,12 @@ def parse_strictly(text: str) -> Any:
     def refuse(number: str) -> NoReturn:
         raise ValueError(f"{number} is not a JSON number")
 
-    return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    try:
+        return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except ValueError as error:  # Python's advice on long numbers is for programmers
+        raise ValueError(str(error).partition("; use sys.")[0]) from error
 
 
 def _entries(path: Path, header: dict[str, Any], data_begin: int, size: int) -> tuple[Entry, ...]:
@@ -157,19 +161,20 @@ def _entries(path: Path, header: dict[str, Any], data_begin: int, size: int) -> 
     for name, described in header.items():
         if name == "__metadata__":
             continue
+        tensor = f"the header is damaged: tensor {name[:200]!r}"
         try:
             name.encode()
             begin, end = described["data_offsets"]
             shape = tuple(described["shape"])
             entry = Entry(name, described["dtype"], shape, data_begin + begin, data_begin + end)
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise CheckpointError(path, f"tensor {name[:200]!r} is not described as safetensors does it") from error
+            raise CheckpointError(path, f"{tensor} is not described as safetensors does it") from error
         if not all(type(number) is int and number >= 0 for number in (begin, end, *shape)):
-            raise CheckpointError(path, f"tensor {name[:200]!r}: shape and offsets are not whole numbers from 0 on")
+            raise CheckpointError(path, f"{tensor} has a shape or offsets that are no whole numbers from 0 on")
         if _overflows(shape):
-            raise CheckpointError(path, f"tensor {name[:200]!r}: the product of its shape is more than 2^64")
+            raise CheckpointError(path, f"{tensor} has a shape whose product is more than 2^64")
         if begin > end:
-            raise CheckpointError(path, f"tensor {name[:200]!r} ends at offset {end:,}, before its begin at {begin:,}")
+            raise CheckpointError(path, f"{tensor} ends at offset {end:,}, before its begin at {begin:,}")
         entries.append(entry)
     _require_whole(path, entries, data_begin, size)
     return tuple(entries)
@@ -190,14 +195,14 @@ def _require_whole(path: Path, entries: list[Entry], data_begin: int, size: int)
     entries.sort(key=lambda entry: (entry.begin, entry.end))
     end = max((entry.end for entry in entries), default=data_begin)
     if end > size:
-        raise CheckpointError(path, f"truncated: {size:,} of {end:,} bytes are there")
+        raise CheckpointError(path, f"truncated: {size:,} of {end:,} bytes are there, fetch or save it again")
     if end < size:
-        raise CheckpointError(path, f"{size - end:,} extra bytes after the last tensor")
+        raise CheckpointError(path, f"{size - end:,} extra bytes after the last tensor: is it two files in one?")
     for entry in entries:
         bits = _BITS.get(entry.dtype, 0)
         if bits and entry.count * bits != 8 * (entry.end - entry.begin):
             described = f"shape {list(entry.shape)[:20]} of {entry.dtype} in {entry.end - entry.begin:,} bytes"
-            raise CheckpointError(path, f"tensor {entry.name[:200]!r} has the {described}: the header is damaged")
+            raise CheckpointError(path, f"the header is damaged: tensor {entry.name[:200]!r} has the {described}")
 
 
 def _ask_safetensors(path: Path) -> None:

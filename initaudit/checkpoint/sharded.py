@@ -66,7 +66,7 @@ def _load(path: Path) -> dict[str, Any]:
         text = read_text(path, limit=MAX_INDEX_BYTES)
         require_few_values(path, text)
         index = parse_strictly(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CheckpointError(path, f"is not as JSON should be ({error})") from error
     if not isinstance(index, dict):
         raise CheckpointError(path, "is not a JSON object")
