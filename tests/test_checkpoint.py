@@ -259,21 +259,25 @@ def test_the_configuration_beside_the_weights_is_read(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "config",
+    ("config", "words"),
     [
-        pytest.param(b"{", id="not-json"),
-        pytest.param(b"[]", id="a-list"),
-        pytest.param(b"\xff\xfe{}", id="not-utf-8"),
-        pytest.param(b"[" * 200_000, id="nested"),
-        pytest.param(b"", id="empty"),
-        pytest.param(b'{"a": "' + b"x" * 10_000_001 + b'"}', id="huge"),
-        pytest.param(b'{"a": ' + b"9" * 5000 + b"}", id="long-integer"),
+        pytest.param(b"{", "it is not JSON", id="not-json"),
+        pytest.param(b"[]", "it is not a JSON object", id="a-list"),
+        pytest.param(b"\xff\xfe{}", "utf-8", id="not-utf-8"),
+        pytest.param(b"[" * 200_000, "recursion", id="nested"),
+        pytest.param(b"", "it is not JSON", id="empty"),
+        pytest.param(b'{"a": "' + b"x" * 10_000_001 + b'"}', "longer than 10,000,000 bytes", id="huge"),
+        pytest.param(b'{"a": ' + b"9" * 5000 + b"}", "4300 digits", id="long-integer"),
     ],
 )
-def test_a_configuration_that_cannot_be_read_is_ignored(tmp_path, config):
+def test_a_configuration_that_cannot_be_read_is_ignored_and_noted(tmp_path, config, words):
     written(tmp_path / "model.safetensors", mlp())
     written(tmp_path / "config.json", config)
-    assert found(tmp_path)[0].config == {}
+    (checkpoint,) = found(tmp_path)
+    assert checkpoint.config == {}
+    (note,) = checkpoint.notes
+    assert note.startswith("config.json is not made use of: ")
+    assert words in note
 
 
 @pytest.mark.parametrize("value", [None, "many", -1, 1e300, float("nan"), [[]], {}, True], ids=repr)
