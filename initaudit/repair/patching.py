@@ -170,8 +170,13 @@ def keep(path: Path) -> None:
         raise
     except OSError:
         whole = path.with_name(f".{backup.name}{SUFFIX}")
-        shutil.copy2(path, whole)
-        take_name(whole, backup)
+        try:
+            shutil.copy2(path, whole)
+            with whole.open("rb") as file:
+                os.fsync(file.fileno())
+            take_name(whole, backup)
+        finally:
+            whole.unlink(missing_ok=True)
 
 
 def require_room(folder: Path, size: int) -> None:
