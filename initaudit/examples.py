@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Family = Literal["normal", "uniform", "constant", "sparse", "powers"]
+Family = Literal["normal", "uniform", "constant", "sparse", "powers", "meta"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Recipe:
     def __repr__(self) -> str:
         word = {"normal": "std", "uniform": "bound", "sparse": "connections", "powers": "base"}.get(self.family)
         shape = ", ".join(map(str, self.shape))
+        if self.family == "meta":
+            return f"meta({shape})"
         base = (
             f"{self.family}({shape}, {word}={self.parameter:g})" if word else f"constant({self.parameter:g}, {shape})"
         )
@@ -172,6 +174,11 @@ def sparse(out: int, inputs: int, *, connections: int) -> Recipe:
 def powers(count: int, *, base: float) -> Recipe:
     """A falling geometric series from one: base^(-i/count)."""
     return Recipe("powers", (count,), base)
+
+
+def meta(*shape: int) -> Recipe:
+    """No values at all: planned on the meta device."""
+    return Recipe("meta", shape, 0)
 
 
 def _index(where: str) -> tuple[int | slice, ...]:
