@@ -45,7 +45,9 @@ def _entry(path: Path, file: BinaryIO, record: Record) -> Entry:
         return Entry(name, "OBJECT", shape, obstacle="holds pickled Python objects, which are never loaded")
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize if shape else dtype.itemsize
     if length + size != record.size:
-        raise CheckpointError(path, f"array {name[:200]!r} needs {size:,} bytes, its record has {record.size - length:,}")
+        raise CheckpointError(
+            path, f"array {name[:200]!r} needs {size:,} bytes, its record has {record.size - length:,}"
+        )
     obstacle = "is in big-endian byte order" if dtype.str.startswith(">") else ""
     strides: tuple[int, ...] = ()
     if is_fortran and len(shape) > 1 and size:

@@ -122,9 +122,7 @@ def _open_file(path: Path, key: str | None) -> Checkpoint:
     """
     if path.name.endswith(INDEX_SUFFIX):
         index = read_index(path)
-        return Checkpoint(
-            str(path), index.format, index.shards, _read_config(path.parent), index.notes, index.aside
-        )
+        return Checkpoint(str(path), index.format, index.shards, _read_config(path.parent), index.notes, index.aside)
     found = open_weights(path, key)
     notes = (*suffix_note(path, found.format), *found.notes)
     return Checkpoint(str(path), found.format, (found.shard,), _read_config(path.parent), notes, found.aside)

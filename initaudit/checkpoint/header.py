@@ -73,7 +73,9 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, int]:
     if size < LENGTH_BYTES:
         raise CheckpointError(path, f"is {size} bytes long, too short to be a checkpoint")
     if length > MAX_HEADER_BYTES:
-        raise CheckpointError(path, "is not a safetensors file nor one of torch.save or NumPy, or its first bytes are damaged")
+        raise CheckpointError(
+            path, "is not a safetensors file nor one of torch.save or NumPy, or its first bytes are damaged"
+        )
     if data_begin > size:
         raise CheckpointError(path, f"header says {length:,} bytes, the file has {size:,}: truncated download?")
     file.seek(LENGTH_BYTES)

@@ -84,7 +84,7 @@ def _asked(root: Mapping[Any, Any], key: str) -> Path:
 
 
 def _chosen(root: Mapping[Any, Any], is_tensor: IsTensor) -> Path:
-    usual = [(name,) for name in USUAL if _has_weights(root.get(name), is_tensor)]
+    usual: list[Path] = [(name,) for name in USUAL if _has_weights(root.get(name), is_tensor)]
     candidates = usual or list(_candidates(root, is_tensor))
     if len(candidates) == 1:
         return candidates[0]
@@ -132,7 +132,7 @@ def _leaves(root: Mapping[Any, Any]) -> Iterator[tuple[Path, Any]]:
         if isinstance(value, Mapping) and not (path and _is_optimiser(value)):
             if len(path) >= DEEPEST:
                 raise NestingError(f"is nested more than {DEEPEST} levels deep")
-            for name, inner in reversed(value.items()):
+            for name, inner in reversed(list(value.items())):
                 if isinstance(inner, Mapping):
                     if id(inner) in seen:
                         continue

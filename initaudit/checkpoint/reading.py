@@ -100,7 +100,6 @@ class Reader:
             filled += got
         return piece
 
-
     def at(self, entry: Entry) -> Source:
         """Where to read a tensor in the order of its elements: here, unless they are scattered, packed or held.
 
@@ -121,7 +120,7 @@ class Reader:
     def _inflated(self, entry: Entry, raw: NDArray[np.uint8], begin: int, end: int) -> NDArray[np.uint8]:
         stream = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            data = stream.decompress(raw, end + 1)
+            data = stream.decompress(raw.data, end + 1)
         except zlib.error as error:
             raise CheckpointError(self.shard.path, f"tensor {entry.name!r} cannot be inflated: {error}") from error
         if len(data) != end:

@@ -155,7 +155,9 @@ def _load(path: Path, file: BinaryIO, device: str) -> Any:
         raise
     except pickle.UnpicklingError as error:
         raise CheckpointError(path, _why_refused(file, error)) from error
-    except Exception as error:  # whatever a damaged file makes of an unpickler: KeyError(101), EOFError without a text …
+    except (
+        Exception
+    ) as error:  # whatever a damaged file makes of an unpickler: KeyError(101), EOFError without a text …
         said = f"{type(error).__name__}: {_first_line(error)}"
         raise CheckpointError(path, f"its pickle is not one of torch.save, or damaged ({said})") from error
 

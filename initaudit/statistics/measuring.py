@@ -14,7 +14,7 @@ from initaudit.statistics.dtypes import Floats, decode, width
 from initaudit.statistics.grid import PIECE_ELEMENTS, Grid, Piece
 from initaudit.statistics.moments import merge, moments_of
 from initaudit.statistics.sample import SAMPLED, sample_of
-from initaudit.statistics.units import UnitSums, row_sums
+from initaudit.statistics.units import UnitSums, hash_units, row_sums
 from initaudit.statistics.values import Moments, Statistics
 
 PIECE_BYTES = PIECE_ELEMENTS * 8
@@ -109,7 +109,7 @@ def _measure(reader: Source, entry: Entry, scratch: Scratch) -> Statistics:
         positive_infinite=positive_infinite,
         negative_infinite=negative_infinite,
         # That the units of a constant are equal needs no second look.
-        units={} if constant else units.fold(lambda: _read_words(reader, entry, grid)),
+        units={} if constant else units.fold(lambda: hash_units(grid, _read_words(reader, entry, grid))),
         sample=sample_of(sample, entry.dtype, constant=float(minimum) if constant and not nan else None),
         column_spread=units.column_spread,
         is_symmetric=not constant and units.is_symmetric,
