@@ -51,6 +51,11 @@ class Recipe:
         base += f".of({self.stream!r})" if self.stream else ""
         return base + "".join(f".put({where!r}, {value!r})" for where, value in self.blocks)
 
+    @property
+    def is_planned(self) -> bool:
+        """Whether it has a shape and no values."""
+        return self.family == "meta"
+
     def put(self, where: str, value: float | str) -> "Recipe":
         """The same with ``[where]`` set to a number, or to a copy of the values at another place."""
         return replace(self, blocks=(*self.blocks, (where, value)))

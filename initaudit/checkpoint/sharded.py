@@ -39,7 +39,8 @@ def read_index(path: Path) -> Index:
         raise CheckpointError(path, "its weight_map is empty")
     suffix = Path(path.name.removesuffix(INDEX_SUFFIX)).suffix
     suffix = suffix if suffix in SUFFIXES else ".safetensors"
-    shards, aside = [], []
+    shards: list[Shard] = []
+    aside: list[Aside] = []
     owner: dict[str, str] = {}
     for file in sorted(set(weight_map.values())):
         opened = open_weights(_shard_path(path, file, suffix))

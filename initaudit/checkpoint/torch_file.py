@@ -168,7 +168,7 @@ def _why_refused(file: BinaryIO, error: Exception) -> str:
 
     try:
         file.seek(0)
-        names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))  # type: ignore[no-untyped-call]
+        names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
     except Exception:  # not an archive, or cut: the message names the first one
         names = re.findall(r"GLOBAL ([\w.]+)", str(error))
     calls = [name for name in names if not name.rpartition(".")[2][:1].isupper()]

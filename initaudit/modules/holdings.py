@@ -82,16 +82,13 @@ def _owner(path: str, owner: nn.Module, leaf: str, modules: Mapping[str, nn.Modu
     is_normed = f"{base}_g" in own and f"{base}_v" in own
     if (ending == "orig" and base not in own and leaf in own) or (ending == "v" and is_normed):
         return {"owner": owner, "leaf": base}
-    return {
-        "owner": owner,
-        "leaf": base if ending == "g" and is_normed else leaf,
-        "is_part": ending == "g" and is_normed,
-    }
+    is_length = ending == "g" and is_normed
+    return {"owner": owner, "leaf": base if is_length else leaf, "is_part": is_length}
 
 
 def _holding(name: str, tensor: torch.Tensor, **about: Any) -> Holding:
     about["is_trained"] = tensor.requires_grad
-    if is_lazy(tensor):  # type: ignore[no-untyped-call]
+    if is_lazy(tensor):
         return Holding(name, None, tensor.dtype, (), **about)
     shape = tuple(tensor.shape) if not tensor.is_nested else ()
     with torch.no_grad():

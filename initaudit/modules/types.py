@@ -6,7 +6,7 @@ holds tokens or positions, is the name's to say, and so is all of a module whose
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
@@ -40,7 +40,7 @@ class Known:
     shape: tuple[int, ...]
     layout: Layout = "none"
     groups: int = 1
-    fans: Fans = Fans()
+    fans: Fans = field(default_factory=Fans)
 
 
 def settle(holding: Holding, named: Part) -> Part:
