@@ -177,7 +177,8 @@ def _why_refused(file: BinaryIO, error: Exception) -> str:
         return f"refused: loading it would call {listed}; nothing of it was run"
     if names:
         return f"holds whole Python objects ({listed}), which are never loaded: save model.state_dict() alone"
-    return f"its pickle is not one of torch.save, or damaged ({_first_line(error)})"
+    said = re.search(r"WeightsUnpickler error:\s*(.*)", str(error))  # around it torch tells how to turn this off
+    return f"its pickle is not one of torch.save, or damaged ({said[1][:200] if said else type(error).__name__})"
 
 
 def _state_dict(path: Path, root: Any, key: str | None) -> StateDict:

@@ -86,18 +86,19 @@ def measure_on_device(values: torch.Tensor, entry: Entry) -> Statistics:
         rows.append(_row(piece, finite))
         if sums is not None:
             sums.add(block, torch.where(finite, piece, 1.0))
-    table = torch.stack(rows).cpu().numpy()
+    table = torch.stack(rows).tolist()
     moments = Moments()
-    for count, mean, m2, m3, m4, low, high in table[:, :7]:
+    for count, mean, m2, m3, m4, low, high, *_ in table:
         if count:
             here = Moments(int(count), low) if low == high else Moments(int(count), mean, m2, m3, m4)
             moments = merge(moments, here)
-    zeros, nan, positive, negative = (int(total) for total in table[:, 7:].sum(axis=0))
-    minimum, maximum = float(table[:, 5].min()), float(table[:, 6].max())
+    zeros, nan, positive, negative = (int(sum(row[column] for row in table)) for column in range(7, 11))
+    minimum, maximum = min(row[5] for row in table), max(row[6] for row in table)
     constant = minimum == maximum
     if sums is not None:
         units.take(*sums.fetch())
-    sample = bytes_of(values.reshape(-1)[:SAMPLED].cpu())
+    first = next(grid.pieces())  # a sample is one of the host's first piece, which a small slice of a stack ends
+    sample = bytes_of(values.reshape(-1)[: min(SAMPLED, first.rows * first.columns)].cpu())
     return Statistics(
         count=values.numel(),
         moments=moments,
