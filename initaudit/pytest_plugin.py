@@ -36,10 +36,13 @@ def assert_initialised() -> "Callable[..., Report]":
         import initaudit
 
         report = initaudit.check(source, select=select, ignore=ignore, exclude=exclude, key=key)
+        message = ""
         try:
             report.raise_for_findings(fail_on)
         except initaudit.FindingsError as error:
-            pytest.fail(str(error), pytrace=False)
+            message = str(error)
+        if message:  # out here, so that no other exception stands before the report
+            pytest.fail(message, pytrace=False)
         return report
 
     return audit
