@@ -20,6 +20,7 @@ from initaudit.modules.holdings import Holding, holdings_of_dict, holdings_of_mo
 from initaudit.modules.measuring import measure_held
 from initaudit.modules.types import settle, whole_shape
 from initaudit.rule import Rule
+from initaudit.statistics import Scratch
 from initaudit.understanding import Understood, crashed, understood_from, unfilled, why_left_out
 
 NOWHERE = Stamp(0, 0, 0, 0)
@@ -73,8 +74,9 @@ def understood_live(
         notes=tuple(_notes(holdings, entries)),
         aside=aside,
     )
+    scratch = Scratch.new()
     statistics = {
-        holding.name: measure_held(holding.values, entries[holding.name])
+        holding.name: measure_held(holding.values, entries[holding.name], scratch)
         for holding in holdings
         if holding.values is not None and why_left_out(entries[holding.name], exclude) is None
     }

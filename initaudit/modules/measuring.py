@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from initaudit.checkpoint.reading import Memory
 from initaudit.checkpoint.values import Entry
-from initaudit.statistics import Moments, Statistics, measure
+from initaudit.statistics import Moments, Scratch, Statistics, measure
 from initaudit.statistics.grid import PIECE_ELEMENTS, Grid, fixed_odds, fixed_weights
 from initaudit.statistics.moments import merge
 from initaudit.statistics.sample import SAMPLED, sample_of
@@ -29,12 +29,13 @@ WITHOUT_FLOAT64 = ("mps",)
 _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def measure_held(values: torch.Tensor, entry: Entry) -> Statistics:
-    """The statistics of a tensor of a judged dtype, taken where it lies; ``entry`` has its own shape."""
+def measure_held(values: torch.Tensor, entry: Entry, scratch: Scratch | None = None) -> Statistics:
+    """The statistics of a tensor of a judged dtype, taken where it lies; ``scratch`` is overwritten."""
+    here = Entry(entry.name, entry.dtype, tuple(values.shape))
     if values.device.type == "cpu":
-        return measure(Memory(0, bytes_of(values)), Entry(entry.name, entry.dtype, tuple(values.shape)))
+        return measure(Memory(0, bytes_of(values)), here, scratch)
     if values.device.type in WITHOUT_FLOAT64:
-        return measure(Fetched(values.contiguous()), Entry(entry.name, entry.dtype, tuple(values.shape)))
+        return measure(Fetched(values.contiguous()), here, scratch)
     return measure_on_device(values, entry)
 
 
@@ -98,6 +99,7 @@ def measure_on_device(values: torch.Tensor, entry: Entry) -> Statistics:
     if sums is not None:
         units.take(*sums.fetch())
     first = next(grid.pieces())  # a sample is one of the host's first piece, which a small slice of a stack ends
+    is_short = first.rows * first.columns == values.numel()
     sample = bytes_of(values.reshape(-1)[: min(SAMPLED, first.rows * first.columns)].cpu())
     return Statistics(
         count=values.numel(),
@@ -110,7 +112,7 @@ def measure_on_device(values: torch.Tensor, entry: Entry) -> Statistics:
         negative_infinite=negative,
         sample=sample_of(sample, entry.dtype, constant=minimum if constant and not nan else None),
         units={} if constant else units.fold(lambda: _hash(grid, stack)),
-        column_spread=units.column_spread,
+        column_spread=None if constant and not nan + positive + negative and is_short else units.column_spread,
         is_symmetric=not constant and units.is_symmetric,
     )
 

@@ -41,7 +41,7 @@ class Scratch:
 
 
 def measure(reader: Source, entry: Entry, scratch: Scratch | None = None) -> Statistics:
-    """The statistics of a tensor of a judged dtype, read in pieces from its open shard or memory; ``scratch`` is overwritten.
+    """The statistics of a tensor of a judged dtype, read in pieces from a shard or memory; ``scratch`` is overwritten.
 
     Raises:
         CheckpointError: the file ends before the tensor does, or cannot be read.
