@@ -362,4 +362,34 @@ def test_sharded_parameters_are_judged_by_the_part_that_is_here_and_said_to_be()
     assert outcome.status == 0, outcome.err
     findings, notes = outcome.out.splitlines()
     assert findings == "[('IA101', ('2.weight',))] ()"
-    assert "judged by the part that this process holds, as 0.weight: [48, 64] of [96, 64]" in notes
+    assert "judged by the part that this process holds: 0.weight, [48, 64] of [96, 64], and 6 more" in notes
+
+
+FLATTENED = """
+import torch, torch.distributed as dist, warnings
+warnings.simplefilter("ignore")
+from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.testing._internal.distributed.fake_pg import FakeStore
+dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+import initaudit
+from initaudit.modules import understood_live
+for own in (True, False):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 96), nn.ReLU(), nn.Linear(96, 64), nn.Linear(64, 10), nn.Embedding(100, 64))
+    with torch.no_grad():
+        model[0].weight[48:] = model[0].weight[:48]
+    whole = understood_live(model).parts
+    model = FullyShardedDataParallel(model, use_orig_params=own, device_id=torch.device("cpu"))
+    report = initaudit.check(model)
+    assert understood_live(model).parts == whole, "names, roles and fans are those of the whole"
+    print([(f.rule, f.tensors) for f in report.findings], report.failures, report.audited[0].checkpoint.notes)
+"""
+
+
+def test_parameters_that_were_laid_end_to_end_are_found_again() -> None:
+    outcome = spawn_python("-c", FLATTENED, timeout=120)
+    assert outcome.status == 0, outcome.err
+    for line in outcome.out.splitlines():
+        assert line.startswith("[('IA103', ('0.weight',))] () ('judged by the part that this process holds: 2.weight")
+    assert len(outcome.out.splitlines()) == 2

@@ -201,6 +201,13 @@ def test_what_cannot_be_judged_is_listed_and_the_rest_is_judged(
     assert (row.tensor, reason in row.reason) == ("odd", True)
 
 
+def test_torch_may_know_offsets_of_fake_tensors_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.serialization, "_is_meta_location", lambda _: False)  # as before there was such a case
+    torch.save({**tensors(faulty()), "planned": torch.empty(3, device="meta")}, tmp_path / "model.pt")
+    rows = found(audit([tmp_path / "model.pt"], RULES))
+    assert [row[:2] for row in rows] == [("IA101", ("fc2.weight",)), ("IA504", ("planned",))]
+
+
 def test_a_slice_that_keeps_all_it_was_cut_from_is_noted(tmp_path: Path) -> None:
     torch.save({"fc.weight": torch.randn(4000, 64)[:64]}, tmp_path / "model.pt")
     assert "bytes are no tensor's" in run("check", tmp_path / "model.pt").out

@@ -24,6 +24,9 @@ from initaudit.errors import CheckpointError
 OLDEST = (2, 10)
 """Versions of torch before have known holes in ``weights_only`` itself: CVE-2025-32434, CVE-2026-24747."""
 
+OFFSET = "_checkpoint_offset"
+"""What torch notes at a storage that it made without its data: the byte of the file at which these begin."""
+
 MOST_HELD = 900_000_000
 """Bytes of a file that can only be read whole, as those from before torch 1.6."""
 
@@ -56,6 +59,8 @@ def read_archived(
     _require_torch(path)
     try:
         found = _state_dict(path, _load(path, file, "meta"), key)
+        if not _has_offsets(found) and any(record.size for record in data):
+            found = _state_dict(path, _load_as_fakes(path, file), key)
     except NotImplementedError:  # what is quantised or nested is only rebuilt from its data
         return _read_whole(path, file, status, key)
     begins = {record.begin: record for record in data}
@@ -162,6 +167,22 @@ def _load(path: Path, file: BinaryIO, device: str) -> Any:
         raise CheckpointError(path, f"its pickle is not one of torch.save, or damaged ({said})") from error
 
 
+def _load_as_fakes(path: Path, file: BinaryIO) -> Any:
+    """The same by fake tensors, which have known their offsets in versions of torch whose meta tensors do not."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        return _load(path, file, "cpu")
+
+
+def _has_offsets(found: StateDict) -> bool:
+    """Whether any tensor knows where in the file its data is."""
+    from initaudit.checkpoint.torch_tensors import why_unreadable
+
+    strided = (tensor for tensor in found.tensors.values() if not why_unreadable(tensor))
+    return any(getattr(tensor.untyped_storage(), OFFSET, None) is not None for tensor in strided)
+
+
 def _why_refused(file: BinaryIO, error: Exception) -> str:
     """Our own sentence for what ``weights_only`` refuses; torch's teaches to turn it off."""
     import torch
@@ -197,7 +218,7 @@ def _entry(path: Path, name: str, tensor: Any, begins: Mapping[int, Record]) -> 
     if why_unreadable(tensor):
         return entry_of(name, tensor, 0)
     storage = tensor.untyped_storage()
-    offset = getattr(storage, "_checkpoint_offset", None)
+    offset = getattr(storage, OFFSET, None)
     if offset is None:
         return _meta(name, tensor)
     if storage.nbytes() == 0 or tensor.numel() == 0:

@@ -18,7 +18,7 @@ from initaudit.findings import Failure, Report
 from initaudit.layers import understand
 from initaudit.modules.holdings import Holding, holdings_of_dict, holdings_of_module
 from initaudit.modules.measuring import measure_held
-from initaudit.modules.types import settle, whole_shape
+from initaudit.modules.types import in_shape, settle
 from initaudit.rule import Rule
 from initaudit.statistics import Scratch
 from initaudit.understanding import Understood, crashed, understood_from, unfilled, why_left_out
@@ -58,7 +58,7 @@ def understood_live(
     """
     aside: tuple[Aside, ...] = ()
     if isinstance(source, nn.Module):
-        holdings = [replace(holding, shape=whole_shape(holding)) for holding in holdings_of_module(source)]
+        holdings = [in_shape(holding) for holding in holdings_of_module(source)]
     else:
         try:
             found = find_state_dict(source, lambda value: isinstance(value, torch.Tensor), key)
@@ -121,10 +121,8 @@ def _notes(holdings: Iterable[Holding], entries: Mapping[str, Entry]) -> Iterabl
     if sharded:
         one = sharded[0]
         here = list(one.values.shape) if one.values is not None else []
-        yield (
-            f"{len(sharded):,} sharded tensors are judged by the part that this process holds,"
-            f" as {one.name}: {here} of {list(one.shape)}"
-        )
+        more = f", and {len(sharded) - 1:,} more" if len(sharded) > 1 else ""
+        yield f"judged by the part that this process holds: {one.name}, {here} of {list(one.shape)}{more}"
 
 
 def _name(source: nn.Module | Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ class Holding:
     ``owner`` is the module whose ``leaf`` it is, seen through parametrisations; None in a state dict. ``part`` is
     what else a parametrisation makes of the leaf, such as its length. ``values`` is None where there are none:
     on the meta device, or before a lazy module has seen an input. ``obstacle`` says why there are none to read.
+    ``is_flat`` says that the first FSDP may have left one dimension of whatever shape there was.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Holding:
     is_buffer: bool = False
     is_saved: bool = True
     is_trained: bool = False
+    is_flat: bool = False
     obstacle: str = ""
 
     @property
@@ -63,7 +65,8 @@ def holdings_of_module(module: nn.Module) -> Iterator[Holding]:
             if leaf == FLAT:
                 yield from _unflattened(prefix, parameter, modules)
                 continue
-            yield _holding(_unwrapped(prefix + leaf), parameter, **_owner(path, owner, leaf, modules))
+            about = _owner(path, owner, leaf, modules)
+            yield _holding(_unwrapped(prefix + leaf), parameter, is_flat=WRAPPERS[0] in prefix, **about)
         unsaved = owner._non_persistent_buffers_set
         for leaf, buffer in owner.named_buffers(recurse=False, remove_duplicate=False):
             about = _owner(path, owner, leaf, modules)

@@ -62,12 +62,13 @@ def settle(holding: Holding, named: Part) -> Part:
     return Part(named.layer, kind, role, known.layout, inputs, outputs, known.groups, evidence)
 
 
-def whole_shape(holding: Holding) -> tuple[int, ...]:
-    """The shape of the whole tensor, where wrappers have left a flat piece of it and its owner's type tells."""
-    known = known_of(holding.owner).get(holding.leaf) if holding.owner is not None else None
-    if known is None or len(holding.shape) != 1 or len(known.shape) < 2 or holding.is_part:
-        return holding.shape
-    return known.shape if holding.shape[0] <= math.prod(known.shape) else holding.shape
+def in_shape(holding: Holding) -> Holding:
+    """The same with the shape of the whole tensor, where the first FSDP left a flat piece and the type tells."""
+    known = known_of(holding.owner).get(holding.leaf) if holding.is_flat and holding.owner is not None else None
+    values, size = holding.values, math.prod(known.shape) if known is not None else 0
+    if known is None or values is None or holding.is_part or values.dim() != 1 or values.numel() > size:
+        return holding
+    return replace(holding, shape=known.shape, values=values.view(known.shape) if values.numel() == size else values)
 
 
 def known_of(module: nn.Module) -> Mapping[str, Known]:
