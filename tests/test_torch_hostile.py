@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.checkpoints import mlp, run, spawn_python, written
 
@@ -270,3 +272,29 @@ def test_without_torch_it_is_said_how_to_get_it(tmp_path: Path) -> None:
     assert outcome.status == 2
     (complaint,) = outcome.complaints
     assert "pip install 'initaudit[torch]'" in complaint
+
+
+SMALL = saved({"state_dict": {"fc.weight": torch.ones(4, 3), "fc.bias": torch.zeros(4)}, "epoch": 1})
+ARRAYS = io.BytesIO()
+np.savez_compressed(ARRAYS, weight=np.ones((4, 3), np.float32), bias=np.zeros(4))
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=st.sampled_from([SMALL, ARRAYS.getvalue()]),
+    at=st.floats(0, 1, exclude_max=True),
+    byte=st.integers(0, 255),
+    how=st.sampled_from(["change", "cut", "remove", "insert"]),
+)
+def test_a_byte_that_is_wrong_ends_in_a_report_or_in_one_line(
+    tmp_path: Path, content: bytes, at: float, byte: int, how: str
+) -> None:
+    place = int(at * len(content))
+    rest = {"change": content[place + 1 :], "cut": b"", "remove": content[place + 1 :], "insert": content[place:]}[how]
+    path = written(
+        tmp_path / "model.pt", content[:place] + (bytes([byte]) if how in ("change", "insert") else b"") + rest
+    )
+    outcome = run("check", path)
+    assert "internal error" not in outcome.err
+    assert outcome.status in (0, 1, 2)
+    assert len(outcome.complaints) == (outcome.status == 2)
