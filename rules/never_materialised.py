@@ -34,7 +34,8 @@ def never_materialised(model: Model) -> Iterator[Fault]:
 
     ## When is it right?
 
-    A model that is meant to be materialised later, by the trainer that takes it: check it once it has been.
+    A model that is meant to be materialised later, by the trainer that takes it, or whose weights are offloaded: check
+    it once they are there.
 
     ## What to do
 

@@ -191,6 +191,43 @@ def test_a_file_that_cannot_be_trusted_is_refused_in_one_line(tmp_path: Path, ca
     assert [word for word in words if word not in complaint] == []
 
 
+NO_WEIGHTS = {
+    "empty": (b"", "is empty"),
+    "three-bytes": (b"PK\x03", "too short"),
+    "git-lfs-pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 548105171\n",
+        "git lfs pull",
+    ),
+    "web-page": (b"<!DOCTYPE html>\n<html><body>404</body></html>\n", "web page"),
+    "text": (b"not a checkpoint at all, and long enough to be one\n" * 3, "nor one of torch.save or NumPy"),
+    "empty-archive": (b"PK\x05\x06" + bytes(18), "neither PyTorch's nor NumPy's"),
+    "pickle-of-nothing": (b"\x80\x02N.", "pickle"),
+    "half-a-pickle": (b"\x80\x04\x95" + b"\xff" * 60, "pickle"),
+}
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".npz", ".bin"])
+@pytest.mark.parametrize("case", NO_WEIGHTS)
+def test_what_holds_no_weights_is_said_for_what_it_is(tmp_path: Path, case: str, suffix: str) -> None:
+    content, words = NO_WEIGHTS[case]
+    path = written(tmp_path / f"model{suffix}", content)
+    outcome = run("check", path)
+    assert outcome.status == 2
+    (complaint,) = outcome.complaints
+    assert str(path) in complaint
+    assert words in complaint
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs files as POSIX has them")
+@pytest.mark.parametrize("suffix", [".pt", ".npz"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"model{suffix}"
+    os.mkfifo(path)
+    outcome = run("check", path)
+    assert outcome.status == 2
+    assert "not a regular file" in outcome.err
+
+
 @pytest.mark.parametrize("how", [{}, {"_use_new_zipfile_serialization": False}], ids=["archive", "before-1.6"])
 @pytest.mark.parametrize("command", ["check", "inspect", "fix"])
 def test_no_code_in_a_pickle_is_run(tmp_path: Path, command: str, how: dict[str, bool]) -> None:

@@ -66,7 +66,8 @@ def read_archived(
     begins = {record.begin: record for record in data}
     entries = [_entry(path, name, tensor, begins) for name, tensor in found.tensors.items()]
     shard = Shard(path, Stamp.of(status), mark_shared(entries), found.key)
-    return Saved(shard, found.aside, tuple(_waste(shard.entries, data)) if not found.key else ())
+    # Of a file that nests its weights, much of the data belongs to what lies beside them.
+    return Saved(shard, found.aside, () if found.key else tuple(_waste(shard.entries, data)))
 
 
 def read_legacy(path: Path, file: BinaryIO, status: os.stat_result, key: str | None) -> Saved:
