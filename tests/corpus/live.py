@@ -1,6 +1,6 @@
 """Whether a live model, its state dict and its files are said the same of, over models of libraries.
 
-    python tests/corpus/live.py CORPUS_SCRIPTS [--names FILE] [--match REGEX] [--examples N]
+    python tests/corpus/live.py CORPUS_SCRIPTS [--names FILE] [--match REGEX] [--plant] [--examples N]
 
 CORPUS_SCRIPTS is the folder with the corpus's ``build.py``; run it with the environment that builds models. Each model
 is built, audited live, and again through a safetensors file and a file of ``torch.save`` of its state dict. Of the
@@ -34,12 +34,36 @@ def found(report: Report) -> set[tuple[str, str]]:
     return {(finding.rule, name) for finding in report.failing("warning") for name in finding.tensors}
 
 
-def audited(job: Any, folder: Path, truth_of: Any, build: Any) -> tuple[dict[str, Any], Counter[str]]:
+HARMS = (
+    torch.Tensor.zero_,
+    lambda weight: weight.mul_(100),
+    lambda weight: weight[: len(weight) // 2].zero_(),
+    lambda weight: weight.reshape(-1)[3].fill_(torch.nan),
+    lambda weight: weight.fill_(0.1),
+)
+"""What is done, in turn, to some weights of a model."""
+
+EVERY = 6
+"""Of so many weights one is harmed."""
+
+
+@torch.no_grad()
+def plant(model: torch.nn.Module) -> int:
+    """Harm some weights of a model, and how many."""
+    weights = [parameter for parameter in model.parameters() if parameter.dim() > 1 and parameter.is_contiguous()]
+    chosen = weights[1::EVERY]
+    for number, weight in enumerate(chosen):
+        HARMS[number % len(HARMS)](weight)
+    return len(chosen)
+
+
+def audited(job: Any, folder: Path, truth_of: Any, build: Any, planted: bool) -> tuple[dict[str, Any], Counter[str]]:
     """What is found in one model by each way, and how well its tensors are understood."""
     build.seed_all(job.key)
     model, extra = job.build()
     if extra.get("state") is not None or not isinstance(model, torch.nn.Module):
         raise ValueError("its file is not its state dict")
+    harmed = plant(model) if planted else 0
     records, tensors = truth_of(model, None)
     if extra.get("fix"):
         extra["fix"](records)
@@ -55,7 +79,7 @@ def audited(job: Any, folder: Path, truth_of: Any, build: Any) -> tuple[dict[str
         "pt": found(initaudit.check(folder / "model.pt")),
         "module": found(initaudit.check(model)),
     }
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter({"harmed": harmed, "found": len(ways["module"])})
     (checkpoint,), _ = open_paths([folder / "model.safetensors"])
     in_file, live = read(checkpoint), understood_live(model)
     known = {"tensors": [row for row in records if row["name"] in live.parts and row["name"] in in_file.parts]}
@@ -81,6 +105,7 @@ def main() -> None:
     parser.add_argument("scripts", type=Path)
     parser.add_argument("--names", type=Path)
     parser.add_argument("--match", default="")
+    parser.add_argument("--plant", action="store_true", help="harm some weights of each model first")
     parser.add_argument("--examples", type=int, default=5)
     arguments = parser.parse_args()
     sys.path.insert(0, str(arguments.scripts))
@@ -101,7 +126,7 @@ def main() -> None:
             start = time.perf_counter()
             try:
                 with tempfile.TemporaryDirectory() as scratch:
-                    ways, counts = audited(job, Path(scratch), truth_of, build)
+                    ways, counts = audited(job, Path(scratch), truth_of, build, arguments.plant)
             except Exception as error:  # a model that cannot be built here says nothing about us
                 totals["not built"] += 1
                 print(f"{job.key}: {type(error).__name__}: {str(error)[:100]}")
