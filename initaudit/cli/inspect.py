@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from initaudit.cli.options import exclude_option, key_option, output_options, paths_argument, settings_options, workers_option
+from initaudit.cli.options import (
+    exclude_option,
+    key_option,
+    output_options,
+    paths_argument,
+    settings_options,
+    workers_option,
+)
 from initaudit.cli.outputs import Output, deliver, outputs_of
 from initaudit.cli.settled import settings_of
 from initaudit.cli.status import FAILED
