@@ -126,7 +126,7 @@ def test_the_table_of_rules_in_the_readme_is_up_to_date() -> None:
 
 def test_every_code_that_is_emitted_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     emitted = {finding.rule for finding in audit(BAD, RULES).findings}
-    assert emitted == {rule.code for rule in RULES}
+    assert emitted == {rule.code for rule in RULES} - NO_FILE
     for code in sorted(emitted):
         assert main(["rule", code, "--output-format", "markdown"]) == 0
         page = capsys.readouterr().out
