@@ -1,11 +1,11 @@
 """initaudit: the linter for freshly initialised checkpoints.
 
 >>> import initaudit
->>> report = initaudit.check("model.safetensors")
+>>> report = initaudit.check("model.safetensors")  # or a torch.nn.Module, or a state dict
 >>> report.raise_for_findings()
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from initaudit.errors import CheckpointError, InitauditError
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from initaudit.findings import Finding, FindingsError, Report
     from initaudit.repair import Repair
     from initaudit.rule import Rule, Severity
@@ -44,19 +46,23 @@ _HOMES = {
 
 
 def check(
-    source: str | PathLike[str],
+    source: "str | PathLike[str] | Module | Mapping[str, Any]",
     *,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    key: str | None = None,
 ) -> "Report":
-    """Audit the checkpoints behind a path, as ``initaudit check`` does.
+    """Audit a live model, or the checkpoints behind a path, as ``initaudit check`` does.
+
+    A model is audited where its tensors lie, on whatever device; nothing is changed or gathered.
 
     Args:
-        source: a ``.safetensors`` file, an index of shards, or a folder with either.
+        source: a weight file, an index of shards or a folder with either; a `torch.nn.Module`; or a state dict.
         select: codes, prefixes or names of the rules to apply; all of them where it is empty.
         ignore: codes, prefixes or names of rules to leave out.
         exclude: globs of tensor names to leave out.
+        key: leads to the state dict in what nests several, its parts joined by dots.
 
     Returns:
         The report. What could not be read is among its ``failures``, and it is not ``ok``.
@@ -64,7 +70,7 @@ def check(
     Raises:
         SelectionError: ``select`` or ``ignore`` names no rule.
         RuleError: a rule cannot be loaded.
-        TypeError: a string was given where a list of names is taken.
+        TypeError: a string was given where a list of names is taken, or the source is none of these.
 
     """
     if any(isinstance(names, str) for names in (select, ignore, exclude)):
@@ -72,7 +78,14 @@ def check(
     from initaudit.audit import audit
     from initaudit.registry import load_rules, select_rules
 
-    return audit([Path(source)], select_rules(load_rules(), select=select, ignore=ignore), exclude=exclude)
+    rules = select_rules(load_rules(), select=select, ignore=ignore)
+    if isinstance(source, str | PathLike):
+        return audit([Path(source)], rules, exclude=exclude, key=key)
+    try:
+        from initaudit.modules import audit_live
+    except ImportError as error:
+        raise TypeError(f"without torch check takes a path, not {type(source).__name__} ({error})") from error
+    return audit_live(source, rules, exclude=exclude, key=key)
 
 
 def fix(
@@ -88,6 +101,7 @@ def fix(
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    key: str | None = None,
 ) -> "Repair":
     """Redraw what `check` reports at warning or above, as ``initaudit fix`` does; a dry run if nothing says where to.
 
@@ -103,6 +117,7 @@ def fix(
         select: rules whose findings are repaired, as for `check`.
         ignore: rules whose findings are not.
         exclude: globs of tensor names to leave as they are.
+        key: leads to the state dict, as for `check`.
 
     Returns:
         What was redrawn, and what was not and why.
@@ -122,7 +137,7 @@ def fix(
     rules = select_rules(load_rules(), select=select, ignore=ignore)
     destination = Destination(Path(output) if output is not None else None, in_place, backup, force)
     wishes = [wish_of(text) for text in schemes]
-    return repair(Path(path), rules, destination, exclude=exclude, wishes=wishes, seed=seed, device=device)
+    return repair(Path(path), rules, destination, exclude=exclude, wishes=wishes, seed=seed, device=device, key=key)
 
 
 def __getattr__(name: str) -> Any:

@@ -49,10 +49,11 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
             )
     not_judged = []
     for entry in checkpoint.entries:
-        reason = why_left_out(entry.dtype, entry.count, entry.name, exclude)
+        reason = why_left_out(entry, exclude)
         if reason is not None:
             not_judged.append(NotJudged(checkpoint.path, entry.name, entry.dtype, reason))
-    if not one.statistics:
+    not_judged += [NotJudged(checkpoint.path, row.name, row.type, row.reason) for row in checkpoint.aside]
+    if not one.statistics and not model.unfilled:
         failures.append(Failure(checkpoint.path, NOTHING_TO_JUDGE))
     return Audited(
         checkpoint=checkpoint,
@@ -74,7 +75,7 @@ def _with_repairs(findings: Sequence[Finding], waived: Sequence[Waived], model: 
     healthy = Healthy(model, frozenset([name for finding in doubtful for name in finding.faulty] + unheard))
     for finding in findings:
         asked = finding.severity is not Severity.INFO and finding.faulty
-        if asked and not finding.beyond_repair:
+        if asked and not finding.beyond_repair and finding.faulty[0] in model:
             yield replace(finding, repair=choose(model[finding.faulty[0]], healthy, finding.evidence))
         else:
             yield finding
@@ -85,7 +86,7 @@ def _without_intended(rule: Rule, fault: Fault, model: Model) -> tuple[Fault, li
 
     Where it explains all copies but one, that one is the original.
     """
-    excused = {name: excuse(rule.name, model[name], model) for name in fault.tensors}
+    excused = {name: excuse(rule.name, model[name], model) if name in model else None for name in fault.tensors}
     kept = tuple(name for name, convention in excused.items() if convention is None)
     if len(kept) == 1 < len(fault.tensors):
         kept = ()
@@ -116,13 +117,14 @@ def audit(
     exclude: Sequence[str] = (),
     workers: int = 1,
     progress: Callable[[Checkpoint], Progress | None] | None = None,
+    key: str | None = None,
 ) -> Report:
-    """Audit every checkpoint behind some paths.
+    """Audit every checkpoint behind some paths; ``key`` leads to the state dict in those that nest it.
 
     What cannot be read is among the report's failures and hides nothing else.
     """
     audited, failures = [], []
-    for one in understood(paths, exclude=exclude, workers=workers, progress=progress):
+    for one in understood(paths, exclude=exclude, workers=workers, progress=progress, key=key):
         if isinstance(one, Failure):
             failures.append(one)
             continue

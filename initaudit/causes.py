@@ -18,7 +18,7 @@ def merge(faults: Iterable[Fault], model: Model) -> tuple[Fault, ...]:
     """
     groups: dict[tuple[str | None, object], list[Fault]] = {}
     for number, fault in enumerate(faults):
-        alone = len(fault.tensors) == 1
+        alone = len(fault.tensors) == 1 and fault.tensors[0] in model
         groups.setdefault((fault.severity, place(model[fault.tensors[0]]) if alone else number), []).append(fault)
     for severity in {severity for severity, _ in groups}:
         single = [key for key in groups if key[0] == severity and isinstance(key[1], str)]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Family = Literal["normal", "uniform", "constant", "sparse", "powers"]
+Family = Literal["normal", "uniform", "constant", "sparse", "powers", "meta"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Recipe:
     def __repr__(self) -> str:
         word = {"normal": "std", "uniform": "bound", "sparse": "connections", "powers": "base"}.get(self.family)
         shape = ", ".join(map(str, self.shape))
+        if self.family == "meta":
+            return f"meta({shape})"
         base = (
             f"{self.family}({shape}, {word}={self.parameter:g})" if word else f"constant({self.parameter:g}, {shape})"
         )
@@ -48,6 +50,11 @@ class Recipe:
         base += f".shift({self.offset:g})" if self.offset else ""
         base += f".of({self.stream!r})" if self.stream else ""
         return base + "".join(f".put({where!r}, {value!r})" for where, value in self.blocks)
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether it has a shape and no values."""
+        return self.family == "meta"
 
     def put(self, where: str, value: float | str) -> "Recipe":
         """The same with ``[where]`` set to a number, or to a copy of the values at another place."""
@@ -172,6 +179,11 @@ def sparse(out: int, inputs: int, *, connections: int) -> Recipe:
 def powers(count: int, *, base: float) -> Recipe:
     """A falling geometric series from one: base^(-i/count)."""
     return Recipe("powers", (count,), base)
+
+
+def meta(*shape: int) -> Recipe:
+    """No values at all: planned on the meta device."""
+    return Recipe("meta", shape, 0)
 
 
 def _index(where: str) -> tuple[int | slice, ...]:

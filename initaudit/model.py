@@ -159,6 +159,12 @@ class Model:
 
     tensors: tuple[Tensor, ...]
     config: Mapping[str, Any] = field(default_factory=dict)
+    unfilled: tuple[str, ...] = ()
+    """The names of tensors that were only planned: on the meta device, without values."""
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the values of a tensor of this name were judged."""
+        return name in self._by_name
 
     def __getitem__(self, name: str) -> Tensor:
         """The tensor of a name.

@@ -49,7 +49,12 @@ def cases(*folders: str | PathLike[str]) -> tuple[Case, ...]:
 
 
 def audit_example(example: Example, rules: Sequence[Rule]) -> Report:
-    """The report on an example that is written to a file, with its ``config.json``, and read back."""
+    """The report on an example that is written to a file, with its ``config.json``, and read back.
+
+    One with a tensor on the meta device is audited live instead, since no file of values can hold it.
+    """
+    if any(recipe.is_planned for recipe in example.tensors.values()):
+        return _audit_planned(example, rules)
     import numpy as np
     from safetensors.numpy import save_file
 
@@ -60,6 +65,18 @@ def audit_example(example: Example, rules: Sequence[Rule]) -> Report:
         save_file({name: np.ascontiguousarray(recipe.draw(name)) for name, recipe in example.tensors.items()}, path)
         path.with_name("config.json").write_text(json.dumps(dict(example.config)), encoding="utf-8")
         return audit([path], rules)
+
+
+def _audit_planned(example: Example, rules: Sequence[Rule]) -> Report:
+    import torch
+
+    from initaudit.modules import audit_live
+
+    tensors = {
+        name: torch.empty(recipe.shape, device="meta") if recipe.is_planned else torch.from_numpy(recipe.draw(name))
+        for name, recipe in example.tensors.items()
+    }
+    return audit_live(tensors, rules)
 
 
 def check_case(case: Case) -> None:

@@ -1,11 +1,11 @@
 """From a path to checkpoints that are measured and understood, before any rule has spoken."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from initaudit.checkpoint import Checkpoint, find_checkpoints
+from initaudit.checkpoint import Checkpoint, Entry, find_checkpoints
 from initaudit.errors import CheckpointError
 from initaudit.findings import Failure
 from initaudit.layers import understand
@@ -27,6 +27,8 @@ class Understood:
     parts: dict[str, Part]
     statistics: dict[str, Statistics]
     schemes: dict[str, Scheme]
+    unfilled: tuple[str, ...] = ()
+    """The tensors that were only planned: on the meta device, without values."""
 
     @property
     def model(self) -> Model:
@@ -38,14 +40,14 @@ class Understood:
             Tensor(e.name, e.dtype, e.shape, self.parts[e.name], self.statistics[e.name], self.schemes.get(e.name))
             for e in entries
         )
-        return Model(tuple(tensors), self.checkpoint.config)
+        return Model(tuple(tensors), self.checkpoint.config, self.unfilled)
 
 
-def open_paths(paths: Iterable[Path]) -> tuple[list[Checkpoint], list[Failure]]:
-    """The checkpoints behind some paths, and what could not be opened."""
+def open_paths(paths: Iterable[Path], key: str | None = None) -> tuple[list[Checkpoint], list[Failure]]:
+    """The checkpoints behind some paths, and what could not be opened; ``key`` leads to a nested state dict."""
     checkpoints, failures = [], []
     for path in paths:
-        for found in find_checkpoints(path):
+        for found in find_checkpoints(path, key):
             if isinstance(found, CheckpointError):
                 failures.append(Failure(found.path, found.reason))
             else:
@@ -63,20 +65,25 @@ def read(
 
     """
     judged = [
-        replace(
-            shard, entries=tuple(e for e in shard.entries if why_left_out(e.dtype, e.count, e.name, exclude) is None)
-        )
+        replace(shard, entries=tuple(entry for entry in shard.entries if why_left_out(entry, exclude) is None))
         for shard in checkpoint.shards
     ]
-    return understood_from(checkpoint, measure_all(judged, workers=workers, progress=progress))
+    statistics = measure_all(judged, workers=workers, progress=progress)
+    return understood_from(checkpoint, statistics, unfilled=unfilled(checkpoint.entries, exclude))
 
 
-def understood_from(checkpoint: Checkpoint, statistics: dict[str, Statistics]) -> Understood:
-    """A checkpoint whose tensors have these statistics, understood."""
-    parts = understand(checkpoint.entries, statistics, checkpoint.config)
+def understood_from(
+    checkpoint: Checkpoint,
+    statistics: dict[str, Statistics],
+    *,
+    known: Mapping[str, Part] | None = None,
+    unfilled: tuple[str, ...] = (),
+) -> Understood:
+    """A checkpoint whose tensors have these statistics, understood as far as it is not ``known`` what they are."""
+    parts = understand(checkpoint.entries, statistics, checkpoint.config) if known is None else dict(known)
     measured = (entry for entry in checkpoint.entries if entry.name in statistics)
     draws = (Draw(entry, parts[entry.name], statistics[entry.name]) for entry in measured)
-    return Understood(checkpoint, parts, statistics, recognise(draws, checkpoint.config))
+    return Understood(checkpoint, parts, statistics, recognise(draws, checkpoint.config), unfilled)
 
 
 def understood(
@@ -85,9 +92,10 @@ def understood(
     exclude: Sequence[str] = (),
     workers: int = 1,
     progress: Callable[[Checkpoint], Progress | None] | None = None,
+    key: str | None = None,
 ) -> Iterator[Understood | Failure]:
     """Each checkpoint behind some paths, understood, or why it is not; one that is odd hides none of the others."""
-    checkpoints, failures = open_paths(paths)
+    checkpoints, failures = open_paths(paths, key)
     yield from failures
     for checkpoint in checkpoints:
         try:
@@ -106,12 +114,25 @@ def crashed(path: str, error: Exception) -> Failure:
     return Failure(path, f"internal error, please report it: {type(error).__name__}: {error}")
 
 
-def why_left_out(dtype: str, count: int, name: str, exclude: Sequence[str]) -> str | None:
+def unfilled(entries: Iterable[Entry], exclude: Sequence[str]) -> tuple[str, ...]:
+    """The tensors that were only planned, less those that are excluded."""
+    return tuple(sorted(e.name for e in entries if e.is_meta and not _is_excluded(e.name, exclude)))
+
+
+def why_left_out(entry: Entry, exclude: Sequence[str]) -> str | None:
     """Why a tensor is not judged, or None if it is."""
-    if dtype not in JUDGED:
-        return why_not_judged(dtype)
-    if count == 0:
+    if entry.is_meta:
+        return "has no values: it was never materialised"
+    if entry.shared_with:
+        return f"shares its memory with {entry.shared_with}"
+    if entry.obstacle:
+        return entry.obstacle
+    if entry.dtype not in JUDGED:
+        return why_not_judged(entry.dtype)
+    if entry.count == 0:
         return "has no elements"
-    if any(fnmatchcase(name, glob) for glob in exclude):
-        return "excluded"
-    return None
+    return "excluded" if _is_excluded(entry.name, exclude) else None
+
+
+def _is_excluded(name: str, exclude: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in exclude)

@@ -125,7 +125,7 @@ def measure_batch(batch: Shard, progress: Callable[[int], None] | None = None) -
     scratch = Scratch.new()
     with Reader.opened(batch, PIECE_BYTES) as reader:
         for entry in batch.entries:
-            found[entry.name] = measure(reader, entry, scratch)
+            found[entry.name] = measure(reader.at(entry), entry, scratch)
             if progress is not None:
                 progress(entry.end - entry.begin)
     return found

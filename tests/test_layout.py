@@ -55,6 +55,16 @@ ALLOWED = {
         "rule",
         "understanding",
     },
+    "modules": {
+        "audit",
+        "checkpoint",
+        "errors",
+        "findings",
+        "layers",
+        "rule",
+        "statistics",
+        "understanding",
+    },
     "repair": {
         "audit",
         "checkpoint",
@@ -101,9 +111,10 @@ ALLOWED = {
         "workers",
         "",
     },
-    "testing": {"audit", "examples", "findings", "registry", "rule"},
+    "testing": {"audit", "examples", "findings", "modules", "registry", "rule"},
     "__main__": {"cli"},
-    "": {"audit", "errors", "findings", "registry", "remedies", "repair", "rule"},
+    "pytest_plugin": {"findings", ""},
+    "": {"audit", "errors", "findings", "modules", "registry", "remedies", "repair", "rule"},
 }
 RULE_VOCABULARY = {
     "advice",

@@ -24,6 +24,10 @@ GOOD = sorted((ROOT / "fixtures" / "good").rglob("*.safetensors"))
 BAD = sorted((ROOT / "fixtures" / "bad").iterdir())
 
 
+NO_FILE = {"IA504"}
+"""Rules whose fault no safetensors file can show: it has values for all that it names."""
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_rule_speaks_exactly_where_its_example_says(case: Case) -> None:
     check_case(case)
@@ -81,7 +85,7 @@ def test_few_values_are_a_mask_only_if_the_huge_one_is_negative(value: float, fo
 
 
 def test_every_rule_has_a_broken_fixture() -> None:
-    assert [path.stem for path in BAD] == [f"{rule.code}-{rule.name}" for rule in RULES]
+    assert [path.stem for path in BAD] == [f"{rule.code}-{rule.name}" for rule in RULES if rule.code not in NO_FILE]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
@@ -96,11 +100,12 @@ def test_a_rule_is_named_after_its_module_and_has_a_whole_page(rule: Rule) -> No
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
 def test_an_example_reads_as_the_source_that_builds_it(rule: Rule) -> None:
-    from initaudit.examples import constant, normal, powers, sparse, uniform
+    from initaudit.examples import constant, meta, normal, powers, sparse, uniform
 
     words = {
         "powers": powers,
         "constant": constant,
+        "meta": meta,
         "normal": normal,
         "sparse": sparse,
         "uniform": uniform,
@@ -121,7 +126,7 @@ def test_the_table_of_rules_in_the_readme_is_up_to_date() -> None:
 
 def test_every_code_that_is_emitted_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     emitted = {finding.rule for finding in audit(BAD, RULES).findings}
-    assert emitted == {rule.code for rule in RULES}
+    assert emitted == {rule.code for rule in RULES} - NO_FILE
     for code in sorted(emitted):
         assert main(["rule", code, "--output-format", "markdown"]) == 0
         page = capsys.readouterr().out

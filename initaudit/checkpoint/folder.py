@@ -1,96 +1,136 @@
 """From a path that a user names to the checkpoints behind it."""
 
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
 from initaudit.checkpoint.files import errno_text, read_text
-from initaudit.checkpoint.header import read_shard
+from initaudit.checkpoint.opening import SUFFIXES, open_weights, suffix_note
 from initaudit.checkpoint.sharded import INDEX_SUFFIX, read_index
 from initaudit.checkpoint.values import Checkpoint
 from initaudit.errors import CheckpointError
 
 CONFIG_NAMES = ("config.json", "adapter_config.json")
 MAX_CONFIG_BYTES = 10_000_000  # real ones are a few KB; a hint is not worth more
-WEIGHTS_SUFFIX = ".safetensors"
+
+COMPANIONS = re.compile(r"(optimi[sz]er|scheduler|scaler|rng_state)[\w-]*\.(pt|pth|bin)|training_args\.bin")
+"""What training loops save beside the weights, in files of their own."""
+
+SAME_MODEL = {"pytorch_model.bin": "model.safetensors"}
+"""How the hub's folders name one model in two formats, where the names differ in more than the suffix."""
 
 
-def find_checkpoints(path: Path) -> Iterator[Checkpoint | CheckpointError]:
+def find_checkpoints(path: Path, key: str | None = None) -> Iterator[Checkpoint | CheckpointError]:
     """Each checkpoint that a path leads to, or the reason why one of them cannot be read.
 
     A weight file and an index are one checkpoint. In a folder an index, if there is one, is one checkpoint of many
     shards; else each weight file directly inside is a checkpoint of its own; if there is none, one level of
     subfolders is looked through in the same way. What is wrong with one file does not hide the others, so errors are
-    yielded, not raised.
+    yielded, not raised. ``key`` leads to the state dict within files that nest it.
     """
     try:
         if path.is_dir():
-            yield from _in_folder(path)
+            yield from _in_folder(path, key)
         else:
-            yield _open_file(path)
+            yield _open_file(path, key)
     except CheckpointError as error:
         yield error
     except OSError as error:
         yield CheckpointError(path, errno_text(error))
 
 
-def _in_folder(folder: Path) -> Iterator[Checkpoint | CheckpointError]:
-    found = _directly_in(folder)
+def _in_folder(folder: Path, key: str | None) -> Iterator[Checkpoint | CheckpointError]:
+    found = _directly_in(folder, key)
     if not found:
         subfolders = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
-        found = [checkpoint for subfolder in subfolders for checkpoint in _try_folder(subfolder)]
+        found = [checkpoint for subfolder in subfolders for checkpoint in _try_folder(subfolder, key)]
     if not found:
+        kinds = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
         raise CheckpointError(
-            folder, f"no checkpoint found: no *{WEIGHTS_SUFFIX} file or index in it or one level below"
+            folder, f"no checkpoint found: no weight file ({kinds}) or index in it or one level below"
         )
     yield from found
 
 
-def _directly_in(folder: Path) -> list[Checkpoint | CheckpointError]:
+def _directly_in(folder: Path, key: str | None) -> list[Checkpoint | CheckpointError]:
     """The checkpoints of a folder: its indexes or, without one, its weight files."""
     children = sorted(folder.iterdir())
-    weights = [child for child in children if child.name.endswith(WEIGHTS_SUFFIX)]
-    indexes = [child for child in children if child.name.endswith(f"{WEIGHTS_SUFFIX}{INDEX_SUFFIX}")]
-    if not indexes:
-        return [_try_file(path) for path in weights]
-    found = [_try_file(path) for path in indexes]
-    checkpoints = [checkpoint for checkpoint in found if isinstance(checkpoint, Checkpoint)]
-    named = {shard.path.name for checkpoint in checkpoints for shard in checkpoint.shards}
-    aside = [path.name for path in weights if path.name not in named]
-    if not aside or len(checkpoints) < len(found):
+    weights = [child for child in children if child.suffix in SUFFIXES]
+    indexes = [child for child in children if child.name.endswith(INDEX_SUFFIX) and _indexed_suffix(child) in SUFFIXES]
+    safe = [index for index in indexes if _indexed_suffix(index) == ".safetensors"]
+    if indexes:
+        found = [_try_file(path, key) for path in safe or indexes]
+        checkpoints = [checkpoint for checkpoint in found if isinstance(checkpoint, Checkpoint)]
+        named = {shard.path.name for checkpoint in checkpoints for shard in checkpoint.shards}
+        aside = [path.name for path in weights if path.name not in named]
+        if len(checkpoints) < len(found):
+            return found
+        return _noted(found, aside, "left alone, since the index does not name it")
+    names = {path.name for path in weights}
+    aside = [path.name for path in weights if _is_aside(path, names)]
+    found = [_try_file(path, key) for path in weights if path.name not in aside]
+    return _noted(found, aside, "left alone, since it lies beside the weights")
+
+
+def _noted(
+    found: list[Checkpoint | CheckpointError], aside: list[str], reason: str
+) -> list[Checkpoint | CheckpointError]:
+    """The same with a note of what was left aside, at the first checkpoint."""
+    first = next((checkpoint for checkpoint in found if isinstance(checkpoint, Checkpoint)), None)
+    if first is None or not aside:
         return found
-    note = f"left alone, since the index does not name it: {', '.join(aside)}"
-    return [replace(checkpoints[0], notes=(note, *checkpoints[0].notes)), *found[1:]]
+    noted = replace(first, notes=(f"{reason}: {', '.join(aside)}", *first.notes))
+    return [noted if checkpoint is first else checkpoint for checkpoint in found]
 
 
-def _try_folder(folder: Path) -> list[Checkpoint | CheckpointError]:
+def _is_aside(path: Path, names: Set[str]) -> bool:
+    """Whether a file beside others is no checkpoint of its own: training's other state, or the same model again."""
+    if COMPANIONS.fullmatch(path.name):
+        return True
+    twin = SAME_MODEL.get(path.name, f"{path.stem}.safetensors")
+    return path.suffix == ".bin" and twin in names
+
+
+def _indexed_suffix(index: Path) -> str:
+    """The suffix of the shards that an index names, as its own name says."""
+    return Path(index.name.removesuffix(INDEX_SUFFIX)).suffix
+
+
+def _try_folder(folder: Path, key: str | None) -> list[Checkpoint | CheckpointError]:
     try:
-        return _directly_in(folder)
+        return _directly_in(folder, key)
     except OSError as error:
         return [CheckpointError(folder, errno_text(error))]
 
 
-def _try_file(path: Path) -> Checkpoint | CheckpointError:
+def _try_file(path: Path, key: str | None) -> Checkpoint | CheckpointError:
     try:
-        return _open_file(path)
+        return _open_file(path, key)
     except CheckpointError as error:
         return error
 
 
-def _open_file(path: Path) -> Checkpoint:
+def _open_file(path: Path, key: str | None) -> Checkpoint:
     """The checkpoint of one weight file or one index.
 
     Raises:
         CheckpointError: it cannot be read.
 
     """
-    shards, notes = read_index(path) if path.name.endswith(INDEX_SUFFIX) else ((read_shard(path),), ())
     config, why_not = _read_config(path.parent)
+    if path.name.endswith(INDEX_SUFFIX):
+        index = read_index(path)
+        form, shards, notes, aside = index.format, index.shards, index.notes, index.aside
+    else:
+        found = open_weights(path, key)
+        form, shards, aside = found.format, (found.shard,), found.aside
+        notes = (*suffix_note(path, found.format), *found.notes)
     alike = _look_alikes(entry.name for shard in shards for entry in shard.entries)
-    return Checkpoint(str(path), "safetensors", shards, config, (*notes, *why_not, *alike))
+    return Checkpoint(str(path), form, shards, config, (*notes, *why_not, *alike), aside)
 
 
 def _read_config(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -18,6 +18,7 @@ from initaudit.checkpoint.values import Entry, Shard, Stamp
 from initaudit.errors import CheckpointError
 
 LENGTH_BYTES = 8
+START_BYTES = 64  # in which the mark of any other format would stand
 MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit: what it would refuse is not read either
 
 MAX_TENSORS = 100_000
@@ -46,9 +47,6 @@ _IMPOSTORS = {
     b"<!DOCTYPE": "is a web page, not a checkpoint: was the download refused?",
     b"<!doctype": "is a web page, not a checkpoint: was the download refused?",
     b"<html": "is a web page, not a checkpoint: was the download refused?",
-    b"PK\x03\x04": "is a zip archive (a PyTorch or NumPy file?), not a safetensors file",
-    b"\x80\x02": "is a Python pickle, not a safetensors file",
-    b"\x80\x04": "is a Python pickle, not a safetensors file",
     b"\x89HDF": "is an HDF5 file, not a safetensors file",
     b"GGUF": "is a GGUF file, not a safetensors file",
 }
@@ -77,22 +75,29 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, int]:
     """The header's bytes and the offset at which the data begins."""
     if size == 0:
         raise CheckpointError(path, "is empty: was it cut short while it was written or fetched?")
-    start = file.read(64)
+    start = file.read(START_BYTES)
     length = int.from_bytes(start[:LENGTH_BYTES], "little")
     data_begin = LENGTH_BYTES + length
-    plausible = data_begin <= size and start[LENGTH_BYTES : LENGTH_BYTES + 1] in b"{ \t\r\n"
-    if not plausible:
+    if not is_plausible(start, size):
         for magic, reason in _IMPOSTORS.items():
             if start.startswith(magic):
                 raise CheckpointError(path, reason)
     if size < LENGTH_BYTES:
         raise CheckpointError(path, f"is {size} bytes long, too short to be a checkpoint")
     if length > MAX_HEADER_BYTES:
-        raise CheckpointError(path, "is not a safetensors file, or its first bytes are damaged")
+        raise CheckpointError(
+            path, "is not a safetensors file nor one of torch.save or NumPy, or its first bytes are damaged"
+        )
     if data_begin > size:
         raise CheckpointError(path, f"header says {length:,} bytes, the file has {size:,}: truncated download?")
     file.seek(LENGTH_BYTES)
     return file.read(length), data_begin
+
+
+def is_plausible(start: bytes, size: int) -> bool:
+    """Whether a file of this size that begins so can be a safetensors file, whatever mark its length looks like."""
+    length = int.from_bytes(start[:LENGTH_BYTES], "little")
+    return LENGTH_BYTES + length <= size and start[LENGTH_BYTES : LENGTH_BYTES + 1] in b"{ \t\r\n"
 
 
 def _parse(path: Path, header: bytes) -> dict[str, Any]:

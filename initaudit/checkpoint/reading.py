@@ -5,17 +5,21 @@ said. So nothing is mapped, and the file's stamp is compared when the reading en
 """
 
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from initaudit.checkpoint.files import errno_text, open_file
-from initaudit.checkpoint.values import Shard, Stamp
+from initaudit.checkpoint.values import Entry, Shard, Stamp
 from initaudit.errors import CheckpointError
+
+MOST_INFLATED = 1 << 30
+"""Bytes up to which a compressed tensor is inflated, since that takes as much memory; a bomb ends here."""
 
 HUGE_PAGE = 1 << 21
 """Bytes of a huge page of x86-64 and most others. Elsewhere nothing is lost."""
@@ -30,6 +34,25 @@ def in_huge_page(size: int) -> NDArray[np.uint8]:
     block = np.empty(2 * HUGE_PAGE, np.uint8)
     begin = -block.ctypes.data % HUGE_PAGE
     return block[begin : begin + size]
+
+
+class Source(Protocol):
+    """Where a tensor's bytes come from."""
+
+    def read(self, begin: int, end: int) -> NDArray[np.uint8]:
+        """The bytes ``[begin, end)``; not to be written to, and overwritten by the next call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The bytes of one tensor that is in memory, in order; the first counts as number ``begin``."""
+
+    begin: int
+    data: NDArray[np.uint8]
+
+    def read(self, begin: int, end: int) -> NDArray[np.uint8]:
+        """The bytes ``[begin, end)``, as they lie there."""
+        return self.data[begin - self.begin : end - self.begin]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +99,45 @@ class Reader:
                 raise CheckpointError(self.shard.path, f"shrank while it was read: nothing at byte {begin + filled:,}")
             filled += got
         return piece
+
+    def at(self, entry: Entry) -> Source:
+        """Where to read a tensor in the order of its elements: here, unless they are scattered, packed or held.
+
+        Raises:
+            CheckpointError: the file ends before, cannot be read, or what is packed is damaged.
+
+        """
+        if self.shard.held is not None:
+            return Memory(entry.begin, self.shard.held[entry.name])
+        if not entry.strides and entry.unpacked is None:
+            return self
+        whole = Reader(self.shard, self.descriptor, np.empty(entry.end - entry.begin, np.uint8))
+        raw = whole.read(entry.begin, entry.end)
+        if entry.unpacked is not None:
+            raw = self._inflated(entry, raw, *entry.unpacked)
+        return Memory(entry.begin, gathered(raw, entry) if entry.strides else raw)
+
+    def _inflated(self, entry: Entry, raw: NDArray[np.uint8], begin: int, end: int) -> NDArray[np.uint8]:
+        stream = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            data = stream.decompress(raw.data, end + 1)
+        except zlib.error as error:
+            raise CheckpointError(self.shard.path, f"tensor {entry.name!r} cannot be inflated: {error}") from error
+        if len(data) != end:
+            raise CheckpointError(self.shard.path, f"tensor {entry.name!r} does not inflate to {end:,} bytes: damaged?")
+        return np.frombuffer(data, np.uint8)[begin:end]
+
+
+def gathered(raw: NDArray[np.uint8], entry: Entry) -> NDArray[np.uint8]:
+    """The bytes of a tensor with strides in the order of its elements, from those it is spread over."""
+    return np.frombuffer(scattered(raw, entry).tobytes(), np.uint8)
+
+
+def scattered(raw: NDArray[np.uint8], entry: Entry) -> NDArray[np.void]:
+    """A view, of a tensor's shape, of the bytes that it is spread over."""
+    spread = 1 + sum((size - 1) * stride for size, stride in zip(entry.shape, entry.strides, strict=True))
+    width = len(raw) // spread
+    return np.ndarray(entry.shape, f"V{width}", raw.data, strides=tuple(stride * width for stride in entry.strides))
 
 
 def require_unchanged(shard: Shard, descriptor: int | None = None) -> None:

@@ -1,19 +1,31 @@
 """A checkpoint in shards: an index that maps each tensor to its file, held against the files both ways."""
 
+from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from initaudit.checkpoint.files import read_text
-from initaudit.checkpoint.header import parse_strictly, read_shard, require_few_values
-from initaudit.checkpoint.values import Shard
+from initaudit.checkpoint.header import parse_strictly, require_few_values
+from initaudit.checkpoint.opening import SUFFIXES, Format, Opened, open_weights
+from initaudit.checkpoint.values import Aside, Shard
 from initaudit.errors import CheckpointError
 
 INDEX_SUFFIX = ".index.json"
 MAX_INDEX_BYTES = 100_000_000  # as for a header: 100,000 names of 1,000 characters
 
 
-def read_index(path: Path) -> tuple[tuple[Shard, ...], tuple[str, ...]]:
-    """The shards that an index names, in the order of their names, and notes about what does no harm.
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The shards that an index names, in the order of their names, and notes about what does no harm."""
+
+    format: Format
+    shards: tuple[Shard, ...]
+    notes: tuple[str, ...]
+    aside: tuple[Aside, ...]
+
+
+def read_index(path: Path) -> Index:
+    """An index and its shards.
 
     Raises:
         CheckpointError: the index is not one, a shard is missing or unreadable, or index and shards disagree.
@@ -25,10 +37,17 @@ def read_index(path: Path) -> tuple[tuple[Shard, ...], tuple[str, ...]]:
         raise CheckpointError(path, "has no weight_map from tensor names to file names")
     if not weight_map:
         raise CheckpointError(path, "its weight_map is empty")
-    shards = []
+    suffix = Path(path.name.removesuffix(INDEX_SUFFIX)).suffix
+    suffix = suffix if suffix in SUFFIXES else ".safetensors"
+    shards: list[Shard] = []
+    aside: list[Aside] = []
     owner: dict[str, str] = {}
     for file in sorted(set(weight_map.values())):
-        shard = _read_shard(path, file)
+        opened = _open_shard(path, file, suffix)
+        if opened.format != SUFFIXES[suffix]:
+            raise CheckpointError(path, f"names the shard {file[:200]!r}, which is not what the suffix {suffix} says")
+        shard = opened.shard
+        aside += opened.aside
         for entry in shard.entries:
             if entry.name in owner:
                 raise CheckpointError(
@@ -44,14 +63,14 @@ def read_index(path: Path) -> tuple[tuple[Shard, ...], tuple[str, ...]]:
         if owner.get(name) != file:
             found = f"is in {owner[name]}" if name in owner else "is in no shard"
             raise CheckpointError(path, f"the weight_map places tensor {name[:200]!r} in {file[:200]}, but it {found}")
-    return tuple(shards), _size_notes(index, shards)
+    return Index(SUFFIXES[suffix], tuple(shards), _size_notes(index, shards), tuple(aside))
 
 
-def _read_shard(index: Path, name: str) -> Shard:
+def _open_shard(index: Path, name: str, suffix: str) -> Opened:
     """A shard that an index names; where it cannot be opened, it is said who asks for it."""
-    path = _shard_path(index, name)
+    path = _shard_path(index, name, suffix)
     try:
-        return read_shard(path)
+        return open_weights(path)
     except CheckpointError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             raise CheckpointError(
@@ -73,7 +92,7 @@ def _load(path: Path) -> dict[str, Any]:
     return index
 
 
-def _shard_path(index: Path, name: str) -> Path:
+def _shard_path(index: Path, name: str, suffix: str) -> Path:
     """The file that an index names, if the name stays inside the index's folder.
 
     Names are read by Windows' rules on every system, since those know all the ways out: drives, UNC shares, both
@@ -82,8 +101,8 @@ def _shard_path(index: Path, name: str) -> Path:
     parts = PureWindowsPath(name)
     if not name or parts.drive or parts.root or ".." in parts.parts:
         raise CheckpointError(index, f"names the shard {name[:200]!r}: must be a path inside the folder, without '..'")
-    if parts.suffix != ".safetensors":
-        raise CheckpointError(index, f"names the shard {name[:200]!r}, which is not a .safetensors file")
+    if parts.suffix != suffix:
+        raise CheckpointError(index, f"names the shard {name[:200]!r}, which is not a {suffix} file")
     return index.parent.joinpath(*parts.parts)
 
 
@@ -91,7 +110,9 @@ def _size_notes(index: dict[str, Any], shards: list[Shard]) -> tuple[str, ...]:
     """A note where `metadata.total_size` is not the size of the tensors; writers are known to get it wrong."""
     metadata = index.get("metadata")
     stated = metadata.get("total_size") if isinstance(metadata, dict) else None
-    actual = sum(entry.end - entry.begin for shard in shards for entry in shard.entries)
-    if isinstance(stated, int | float) and stated != actual:
+    entries = [entry for shard in shards for entry in shard.entries]
+    actual = sum(entry.end - entry.begin for entry in entries if not entry.shared_with)
+    with_copies = sum(entry.end - entry.begin for entry in entries)
+    if isinstance(stated, int | float) and stated not in (actual, with_copies):
         return (f"the index says total_size {stated:,}, the tensors have {actual:,} bytes",)
     return ()

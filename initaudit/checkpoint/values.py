@@ -7,16 +7,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One tensor of a safetensors file: ``dtype`` as the header spells it, bytes ``[begin, end)`` of the file."""
+    """One tensor: ``dtype`` as safetensors spells it, and where it lies, bytes ``[begin, end)`` of a file or memory."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     begin: int = 0
     end: int = 0
+    strides: tuple[int, ...] = ()
+    """How many elements apart neighbours along each axis lie; empty where they lie in order."""
+    unpacked: tuple[int, int] | None = None
+    """Which of the bytes are the tensor's once ``[begin, end)`` is inflated; None where nothing is compressed."""
+    is_meta: bool = False
+    """Whether it was only planned and never given values."""
+    shared_with: str = ""
+    """The tensor within whose bytes its own lie, as those of a tied head or of a view do."""
+    obstacle: str = ""
+    """Why its values cannot be judged, whatever its dtype; empty where they can."""
 
     @property
     def count(self) -> int:
@@ -40,12 +53,25 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
+class Aside:
+    """Something that lies beside the weights, such as the state of an optimiser, and why it is not judged."""
+
+    name: str
+    type: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Shard:
     """One file of a checkpoint; ``entries`` are sorted by offset, so that reading them is sequential."""
 
     path: Path
     stamp: Stamp
     entries: tuple[Entry, ...]
+    key: str = ""
+    """Where in the file its state dict is, of those formats that nest."""
+    held: Mapping[str, NDArray[np.uint8]] | None = None
+    """The bytes of each tensor, where the format can only be read whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +79,7 @@ class Checkpoint:
     """One logical checkpoint: a file, or the shards of an index.
 
     ``path`` is what a report calls it. ``config`` is the model's ``config.json``, a hint that may be empty. ``notes``
-    say what was left alone.
+    say what was left alone. ``aside`` is what a file holds beside its weights.
     """
 
     path: str
@@ -61,6 +87,7 @@ class Checkpoint:
     shards: tuple[Shard, ...]
     config: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    aside: tuple[Aside, ...] = ()
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -69,10 +96,10 @@ class Checkpoint:
 
     @property
     def bytes(self) -> int:
-        """The size of all tensors' data in bytes."""
-        return sum(entry.end - entry.begin for entry in self.entries)
+        """The size of all tensors' data in bytes; what several share counts once."""
+        return sum(entry.end - entry.begin for entry in self.entries if not entry.shared_with)
 
     @property
     def parameters(self) -> int:
-        """The number of elements of all tensors."""
-        return sum(entry.count for entry in self.entries)
+        """The number of elements of all tensors; what several share counts once."""
+        return sum(entry.count for entry in self.entries if not entry.shared_with)

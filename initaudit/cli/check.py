@@ -8,6 +8,7 @@ import click
 
 from initaudit.cli.options import (
     exclude_option,
+    key_option,
     output_options,
     paths_argument,
     rule_options,
@@ -29,6 +30,7 @@ BASELINE = "baseline"
 @paths_argument
 @rule_options
 @exclude_option
+@key_option
 @settings_options
 @workers_option
 @click.option(
@@ -54,6 +56,7 @@ def check(
     ignore: Sequence[list[str]],
     folders: tuple[Path, ...],
     exclude: tuple[str, ...],
+    key: str | None,
     config: Path | None,
     isolated: bool,
     workers: int | None,
@@ -71,7 +74,8 @@ def check(
 ) -> int:
     """Audit checkpoints and print what is wrong with them.
 
-    PATH is a .safetensors file, an index of shards (*.index.json), or a folder with either.
+    PATH is a weight file (.safetensors, PyTorch's .pt, .pth, .bin and .ckpt, NumPy's .npz, by content), an index of
+    shards (*.index.json), or a folder with either.
     """
     from initaudit.audit import audit
     from initaudit.baseline import render_baseline
@@ -84,9 +88,8 @@ def check(
     known = baseline_of(settings, baseline, renewed=write_baseline)
     rules = rules_of(settings, folders, select=select, extend_select=extend_select, ignore=ignore, baseline=known)
     with progress_bars(hidden=quiet) as bars:
-        report = audit(
-            paths, rules, exclude=exclude or settings.exclude, workers=workers or available_cores(), progress=bars
-        )
+        globs, cores = exclude or settings.exclude, workers or available_cores()
+        report = audit(paths, rules, exclude=globs, workers=cores, progress=bars, key=key)
     report = replace(report, notes=unneeded(report, settings, known))
     complaints = [f"{failure.path}: {failure.message}" for failure in report.failures]
     if write_baseline and report.failures:

@@ -7,7 +7,7 @@ from types import FrameType
 
 import click
 
-from initaudit.cli.options import PATH, exclude_option, output_options, rule_options, settings_options
+from initaudit.cli.options import PATH, exclude_option, key_option, output_options, rule_options, settings_options
 from initaudit.cli.outputs import Output, deliver, outputs_of
 from initaudit.cli.settled import rules_of, settings_of
 from initaudit.cli.status import FAILED, TERMINATED
@@ -30,6 +30,7 @@ from initaudit.cli.terminal import complain, text_layout
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @rule_options
 @exclude_option
+@key_option
 @settings_options
 @output_options(["text", "json"])
 def fix(
@@ -47,6 +48,7 @@ def fix(
     ignore: Sequence[list[str]],
     folders: tuple[Path, ...],
     exclude: tuple[str, ...],
+    key: str | None,
     config: Path | None,
     isolated: bool,
     output_format: str | None,
@@ -78,7 +80,15 @@ def fix(
     destination = Destination() if dry_run else Destination(output, in_place, backup, force)
     signal.signal(signal.SIGTERM, _terminated)
     repair = fix(
-        path, rules, destination, exclude=globs, wishes=wishes, seed=seed, device=device, workers=available_cores()
+        path,
+        rules,
+        destination,
+        exclude=globs,
+        wishes=wishes,
+        seed=seed,
+        device=device,
+        workers=available_cores(),
+        key=key,
     )
     from initaudit.report.repair import render_json, render_text
 

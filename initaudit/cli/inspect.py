@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from initaudit.cli.options import exclude_option, output_options, paths_argument, settings_options, workers_option
+from initaudit.cli.options import (
+    exclude_option,
+    key_option,
+    output_options,
+    paths_argument,
+    settings_options,
+    workers_option,
+)
 from initaudit.cli.outputs import Output, deliver, outputs_of
 from initaudit.cli.settled import settings_of
 from initaudit.cli.status import FAILED
@@ -14,6 +21,7 @@ from initaudit.cli.terminal import complain, progress_bars, text_layout
 @click.command()
 @paths_argument
 @exclude_option
+@key_option
 @settings_options
 @workers_option
 @output_options(["text", "json"])
@@ -21,6 +29,7 @@ from initaudit.cli.terminal import complain, progress_bars, text_layout
 def inspect(
     paths: tuple[Path, ...],
     exclude: tuple[str, ...],
+    key: str | None,
     config: Path | None,
     isolated: bool,
     workers: int | None,
@@ -44,7 +53,7 @@ def inspect(
     read: list[Path] = []
     with progress_bars(hidden=quiet) as bars:
         globs, cores = exclude or settings.exclude, workers or available_cores()
-        for one in understood(paths, exclude=globs, workers=cores, progress=bars):
+        for one in understood(paths, exclude=globs, workers=cores, progress=bars, key=key):
             if isinstance(one, Failure):
                 complaints.append(f"{one.path}: {one.message}")
                 continue

@@ -98,4 +98,7 @@ paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=T
 workers_option = click.option(
     "--workers", type=click.IntRange(min=1), help="Processes that read large checkpoints.  [default: one for each core]"
 )
+key_option = click.option(
+    "--key", metavar="KEY", help="Of files that nest several state dicts: which one; its parts joined by dots."
+)
 exclude_option = click.option("--exclude", metavar="GLOB", multiple=True, help="Tensors to leave out; may be repeated.")

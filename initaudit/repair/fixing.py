@@ -7,13 +7,14 @@ from threading import Thread
 from types import ModuleType
 
 from initaudit.audit import judge
-from initaudit.checkpoint.header import read_shard
+from initaudit.checkpoint.opening import reopen
 from initaudit.checkpoint.reading import Reader
 from initaudit.checkpoint.values import Shard
 from initaudit.errors import InitauditError
 from initaudit.findings import Failure
 from initaudit.remedies import Wish
-from initaudit.repair.patching import Copy, copied, overwrite, settle
+from initaudit.repair.archives import mend_checksums
+from initaudit.repair.patching import Copy, copied, overwrite, require_patchable, require_same_entries, settle
 from initaudit.repair.places import Destination, Places
 from initaudit.repair.planning import plan_repair
 from initaudit.repair.values import Plan, Redraw, Repair, Repaired, Unrepaired
@@ -32,6 +33,7 @@ def fix(
     seed: int = 0,
     device: str = "auto",
     workers: int = 1,
+    key: str | None = None,
 ) -> Repair:
     """Redraw what ``check`` reports at warning or above, and write the result where it is wanted.
 
@@ -44,7 +46,7 @@ def fix(
     """
     if not destination.is_dry:
         Thread(target=_warm_up, daemon=True).start()
-    found = list(understood([path], exclude=exclude, workers=workers))
+    found = list(understood([path], exclude=exclude, workers=workers, key=key))
     failures = tuple(one for one in found if isinstance(one, Failure))
     sound = [one for one in found if isinstance(one, Understood)]
     audited = [judge(one, rules, exclude=exclude) for one in sound]
@@ -67,6 +69,8 @@ def fix(
     repaired: list[Repaired] = []
     still: list[Unrepaired] = []
     places.require(shard for plan in plans for shard in _touched(plan))
+    for plan in plans:
+        require_patchable(_touched(plan), plan.before.keys())
     with ExitStack() as stack:
         places.prepare(stack)
         for one, plan in zip(sound, plans, strict=True):
@@ -74,6 +78,7 @@ def fix(
             for shard in _touched(plan):
                 copy = stack.enter_context(copied(shard, places.beside(shard)))
                 _redraw(copy, one, plan, drawing, seed, device)
+                mend_checksums(copy)
                 settle(copy)
                 copies.append(copy)
             after = _measured(copies)
@@ -119,9 +124,10 @@ def _measured(copies: Iterable[Copy]) -> dict[str, Statistics]:
     """The statistics of what was drawn, read back from the copies as a checkpoint is."""
     found: dict[str, Statistics] = {}
     for copy in copies:
-        shard = read_shard(copy.path)
+        shard = reopen(copy.source, copy.path)
+        require_same_entries(copy, shard)
         with Reader.opened(shard, PIECE_BYTES) as reader:
-            found |= {e.name: measure(reader, e) for e in shard.entries if e.name in copy.digests}
+            found |= {e.name: measure(reader.at(e), e) for e in shard.entries if e.name in copy.digests}
     return found
 
 

@@ -10,10 +10,10 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initaudit.checkpoint.files import errno_text
+from initaudit.checkpoint.reading import scattered
 from initaudit.checkpoint.values import Entry, Shard, Stamp
 from initaudit.errors import CheckpointError
 
@@ -47,6 +48,8 @@ class Copy:
     source: Shard
     path: Path
     digests: dict[str, tuple[str, str]]
+    mended: list[tuple[int, int]] = field(default_factory=list)
+    """Ranges of bytes that follow from what was overwritten, such as checksums."""
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -86,6 +89,8 @@ def overwrite(copy: Copy, entry: Entry, pieces: Iterable[NDArray[np.uint8]]) -> 
         CheckpointError: they cannot be written, or are not as many as the tensor has.
 
     """
+    if entry.strides:
+        pieces = [_spread(copy, entry, pieces)]
     before, after = hashlib.sha256(), hashlib.sha256()
     at = entry.begin
     try:
@@ -104,6 +109,44 @@ def overwrite(copy: Copy, entry: Entry, pieces: Iterable[NDArray[np.uint8]]) -> 
             copy.source.path, f"tensor {entry.name!r} has {entry.end - entry.begin:,} bytes, not {at:,}"
         )
     copy.digests[entry.name] = before.hexdigest(), after.hexdigest()
+
+
+def require_patchable(shards: Iterable[Shard], names: Collection[str]) -> None:
+    """See that tensors lie in their files as they are, so that their bytes can be overwritten.
+
+    Raises:
+        CheckpointError: one is compressed, or its file can only be read whole.
+
+    """
+    for shard in shards:
+        if shard.held is not None:
+            why = "can only be read whole, so it is not rewritten: save it again with torch.save, or as safetensors"
+            raise CheckpointError(shard.path, why)
+        for entry in shard.entries:
+            if entry.name in names and entry.unpacked is not None:
+                why = f"tensor {entry.name!r} is compressed, so it is not rewritten: save it with numpy.savez"
+                raise CheckpointError(shard.path, why)
+
+
+def require_same_entries(copy: Copy, again: Shard) -> None:
+    """See that a copy, read anew, holds the tensors of the original in their places.
+
+    Raises:
+        CheckpointError: it does not.
+
+    """
+    if again.entries != copy.source.entries:
+        raise CheckpointError(copy.source.path, "its copy does not hold the same tensors: nothing was changed")
+
+
+def _spread(copy: Copy, entry: Entry, pieces: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """The bytes over which a tensor with strides is spread, with new ones in its own places."""
+    with copy.path.open("rb") as file:
+        file.seek(entry.begin)
+        spread = np.frombuffer(bytearray(file.read(entry.end - entry.begin)), np.uint8)
+    places, values = scattered(spread, entry), np.concatenate(list(pieces))
+    places[...] = values.view(places.dtype).reshape(entry.shape)
+    return spread
 
 
 def settle(copy: Copy) -> None:
@@ -238,9 +281,21 @@ def _require_same(source: Shard) -> None:
         raise CheckpointError(source.path, "was changed since it was audited: run it again once it is written")
 
 
+def _disjoint(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same ranges in order, those that overlap made one."""
+    found: list[tuple[int, int]] = []
+    for begin, end in sorted(spans):
+        if found and begin < found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((begin, end))
+    return found
+
+
 def _compare(copy: Copy) -> None:
     """Hold all bytes that were not overwritten against the original's."""
-    written = sorted((e.begin, e.end) for e in copy.source.entries if e.name in copy.digests)
+    written = [(e.begin, e.end) for e in copy.source.entries if e.name in copy.digests]
+    written = _disjoint(written + copy.mended)
     edges = [0, *(edge for span in written for edge in span), copy.source.stamp.size]
     kept = (span for begin, end in zip(edges[::2], edges[1::2], strict=True) for span in _spans(begin, end))
 

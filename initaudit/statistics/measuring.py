@@ -8,13 +8,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from initaudit.checkpoint.reading import Reader, in_huge_page
+from initaudit.checkpoint.reading import Source, in_huge_page
 from initaudit.checkpoint.values import Entry
 from initaudit.statistics.dtypes import Floats, decode, width
 from initaudit.statistics.grid import PIECE_ELEMENTS, Grid, Piece
 from initaudit.statistics.moments import merge, moments_of
 from initaudit.statistics.sample import SAMPLED, sample_of
-from initaudit.statistics.units import UnitSums, row_sums
+from initaudit.statistics.units import UnitSums, hash_units, row_sums
 from initaudit.statistics.values import Moments, Statistics
 
 PIECE_BYTES = PIECE_ELEMENTS * 8
@@ -40,8 +40,8 @@ class Scratch:
         return cls(widened, squares, room[8 * PIECE_ELEMENTS :].view(np.bool_))
 
 
-def measure(reader: Reader, entry: Entry, scratch: Scratch | None = None) -> Statistics:
-    """The statistics of a tensor of a judged dtype, read in pieces from its open shard; ``scratch`` is overwritten.
+def measure(reader: Source, entry: Entry, scratch: Scratch | None = None) -> Statistics:
+    """The statistics of a tensor of a judged dtype, read in pieces from a shard or memory; ``scratch`` is overwritten.
 
     Raises:
         CheckpointError: the file ends before the tensor does, or cannot be read.
@@ -52,7 +52,7 @@ def measure(reader: Reader, entry: Entry, scratch: Scratch | None = None) -> Sta
         return _measure(reader, entry, scratch or Scratch.new())
 
 
-def _measure(reader: Reader, entry: Entry, scratch: Scratch) -> Statistics:
+def _measure(reader: Source, entry: Entry, scratch: Scratch) -> Statistics:
     grid = Grid.of(entry.shape)
     units = UnitSums(grid)
     moments = Moments()
@@ -109,7 +109,7 @@ def _measure(reader: Reader, entry: Entry, scratch: Scratch) -> Statistics:
         positive_infinite=positive_infinite,
         negative_infinite=negative_infinite,
         # That the units of a constant are equal needs no second look.
-        units={} if constant else units.fold(lambda: _read_words(reader, entry, grid)),
+        units={} if constant else units.fold(lambda: hash_units(grid, _read_words(reader, entry, grid))),
         sample=sample_of(sample, entry.dtype, constant=float(minimum) if constant and not nan else None),
         column_spread=units.column_spread,
         is_symmetric=not constant and units.is_symmetric,
@@ -147,7 +147,7 @@ def _squared(values: Floats, scratch: Scratch) -> Floats:
     return values * values
 
 
-def _read_pieces(reader: Reader, entry: Entry, grid: Grid) -> Iterator[tuple[Piece, NDArray[np.uint8]]]:
+def _read_pieces(reader: Source, entry: Entry, grid: Grid) -> Iterator[tuple[Piece, NDArray[np.uint8]]]:
     size, begin = width(entry.dtype), entry.begin
     for piece in grid.pieces():
         end = begin + piece.rows * piece.columns * size
@@ -155,7 +155,7 @@ def _read_pieces(reader: Reader, entry: Entry, grid: Grid) -> Iterator[tuple[Pie
         begin = end
 
 
-def _read_words(reader: Reader, entry: Entry, grid: Grid) -> Iterator[tuple[Piece, NDArray[Any]]]:
+def _read_words(reader: Source, entry: Entry, grid: Grid) -> Iterator[tuple[Piece, NDArray[Any]]]:
     word = f"<u{width(entry.dtype)}"
     for piece, raw in _read_pieces(reader, entry, grid):
         yield piece, raw.view(word)

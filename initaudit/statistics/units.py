@@ -45,8 +45,8 @@ RowSums = NDArray[np.float64]
 """Of each row of a piece: a linear key, the sum of squares, the sum."""
 Mask = NDArray[np.bool_]
 Hashes = NDArray[np.uint64]
-Reread = Callable[[], Iterable[tuple[Piece, NDArray[Any]]]]
-"""Reads the tensor again: its pieces with their raw words, as unsigned integers."""
+Rehash = Callable[[], tuple[Hashes, Hashes]]
+"""Reads the tensor again, for exact hashes of all rows and all columns."""
 
 
 class UnitSums:
@@ -85,6 +85,22 @@ class UnitSums:
             self._column_zeros[at_columns] += np.count_nonzero(empty, axis=0)
 
     @property
+    def is_kept(self) -> bool:
+        """Whether rows and columns are told apart at all."""
+        return self._kept
+
+    def take(
+        self,
+        row_keys: NDArray[np.float64],
+        row_zeros: NDArray[np.int64],
+        column_keys: NDArray[np.float64],
+        column_zeros: NDArray[np.int64],
+    ) -> None:
+        """Take what another has added up over all pieces, where `is_kept` holds; keys are [units, 3]."""
+        self._row_keys, self._row_zeros = row_keys, row_zeros
+        self._column_keys, self._column_zeros = column_keys, column_zeros
+
+    @property
     def column_spread(self) -> float | None:
         """Deviation over mean of the columns' sums of squares; None where they are not kept."""
         return _spread(self._column_keys[:, 1]) if self._kept else None
@@ -100,7 +116,7 @@ class UnitSums:
         tolerance = KEY_TOLERANCE * np.sqrt(np.mean(self._row_keys**2, axis=0))
         return bool(np.all(np.abs(self._row_keys - self._column_keys) <= tolerance))
 
-    def fold(self, reread: Reread) -> dict[int, Units]:
+    def fold(self, rehash: Rehash) -> dict[int, Units]:
         """What the units along each axis look like; empty for vectors and where units are too many to be kept."""
         if not self._kept:
             return {}
@@ -113,7 +129,7 @@ class UnitSums:
             keys = self._grid.gather(axis, self._row_keys, self._column_keys)
             classes: list[NDArray[np.intp]] = []
             if _some_agree(keys[alive]):
-                hashes = hashes or _hash(self._grid, reread())
+                hashes = hashes or rehash()
                 classes = _equals(self._grid.gather(axis, *hashes)[alive], alive)
             folded[axis] = _summary(zeros, size, classes, keys[:, 1], keys[:, 2])
         return folded
@@ -158,8 +174,11 @@ def _some_agree(keys: NDArray[np.float64]) -> bool:
     return bool((gaps <= tolerance).all(axis=1).any())
 
 
-def _hash(grid: Grid, pieces: Iterable[tuple[Piece, NDArray[Any]]]) -> tuple[Hashes, Hashes]:
-    """Exact hashes of all rows and all columns: Σ word · odd random number, mod 2^64; these add up over pieces."""
+def hash_units(grid: Grid, pieces: Iterable[tuple[Piece, NDArray[Any]]]) -> tuple[Hashes, Hashes]:
+    """Exact hashes of all rows and all columns: Σ word · odd random number, mod 2^64; these add up over pieces.
+
+    ``pieces`` come with their raw words, as unsigned integers.
+    """
     rows = np.zeros(grid.slices * grid.rows, np.uint64)
     columns = np.zeros(grid.slices * grid.columns, np.uint64)
     odds = fixed_odds()
