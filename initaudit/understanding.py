@@ -54,7 +54,12 @@ def open_paths(paths: Iterable[Path]) -> tuple[list[Checkpoint], list[Failure]]:
 
 
 def read(
-    checkpoint: Checkpoint, *, exclude: Sequence[str] = (), workers: int = 1, progress: Progress | None = None
+    checkpoint: Checkpoint,
+    *,
+    exclude: Sequence[str] = (),
+    workers: int = 1,
+    progress: Progress | None = None,
+    histograms: bool = False,
 ) -> Understood:
     """Measure every tensor that can be judged and is not excluded by a glob, and say what each tensor is.
 
@@ -68,7 +73,8 @@ def read(
         )
         for shard in checkpoint.shards
     ]
-    return understood_from(checkpoint, measure_all(judged, workers=workers, progress=progress))
+    measured = measure_all(judged, workers=workers, progress=progress, histograms=histograms)
+    return understood_from(checkpoint, measured)
 
 
 def understood_from(checkpoint: Checkpoint, statistics: dict[str, Statistics]) -> Understood:
@@ -85,6 +91,7 @@ def understood(
     exclude: Sequence[str] = (),
     workers: int = 1,
     progress: Callable[[Checkpoint], Progress | None] | None = None,
+    histograms: bool = False,
 ) -> Iterator[Understood | Failure]:
     """Each checkpoint behind some paths, understood, or why it is not; one that is odd hides none of the others."""
     checkpoints, failures = open_paths(paths)
@@ -92,7 +99,7 @@ def understood(
     for checkpoint in checkpoints:
         try:
             told = progress(checkpoint) if progress else None
-            yield read(checkpoint, exclude=exclude, workers=workers, progress=told)
+            yield read(checkpoint, exclude=exclude, workers=workers, progress=told, histograms=histograms)
         except CheckpointError as error:
             yield Failure(error.path, error.reason)
         except Exception as error:

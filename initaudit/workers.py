@@ -34,7 +34,11 @@ def available_cores() -> int:
 
 
 def measure_all(
-    judged: Sequence[Shard], *, workers: int = 1, progress: Callable[[int], None] | None = None
+    judged: Sequence[Shard],
+    *,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+    histograms: bool = False,
 ) -> dict[str, Statistics]:
     """The statistics of the tensors of some shards, by name.
 
@@ -48,12 +52,14 @@ def measure_all(
     if helpers < 1 or sum(map(_effort, batches)) < WORTH_IT:
         found: dict[str, Statistics] = {}
         for shard in judged:
-            found |= measure_batch(shard, told)
+            found |= measure_batch(shard, told, histograms=histograms)
         return found
-    return _measure_together(batches, helpers, told)
+    return _measure_together(batches, helpers, told, histograms=histograms)
 
 
-def _measure_together(batches: deque[Shard], helpers: int, told: Callable[[int], None]) -> dict[str, Statistics]:
+def _measure_together(
+    batches: deque[Shard], helpers: int, told: Callable[[int], None], *, histograms: bool
+) -> dict[str, Statistics]:
     """The statistics of all tensors of some batches, measured by this process and some helpers."""
     import multiprocessing  # costs a twentieth of a second, which most runs need not pay
     from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -68,9 +74,9 @@ def _measure_together(batches: deque[Shard], helpers: int, told: Callable[[int],
             while batches or pending:
                 while batches and len(pending) < AHEAD * helpers:
                     batch = batches.popleft()
-                    pending[pool.submit(measure_batch, batch)] = batch
+                    pending[pool.submit(measure_batch, batch, histograms=histograms)] = batch
                 if batches:
-                    found |= measure_batch(batches.popleft(), told)
+                    found |= measure_batch(batches.popleft(), told, histograms=histograms)
                 for done in wait(pending, timeout=0 if batches else None, return_when=FIRST_COMPLETED).done:
                     found |= done.result()
                     told(_bytes(pending.pop(done)))
@@ -85,13 +91,15 @@ def _is_alone() -> bool:
     return threads.is_dir() and len(list(threads.iterdir())) == 1
 
 
-def measure_batch(batch: Shard, progress: Callable[[int], None] | None = None) -> dict[str, Statistics]:
+def measure_batch(
+    batch: Shard, progress: Callable[[int], None] | None = None, *, histograms: bool = False
+) -> dict[str, Statistics]:
     """The statistics of all tensors of a shard, or of a part of one; ``progress`` is told the bytes of each."""
     found = {}
     scratch = Scratch.new()
     with Reader.opened(batch, PIECE_BYTES) as reader:
         for entry in batch.entries:
-            found[entry.name] = measure(reader, entry, scratch)
+            found[entry.name] = measure(reader, entry, scratch, histogram=histograms)
             if progress is not None:
                 progress(entry.end - entry.begin)
     return found

@@ -76,6 +76,11 @@ def as_the_model(tensor: Tensor, healthy: Healthy) -> Remedy | None:
     return _drawn_as(tensor, agreeing, healthy.model, f"as {len(agreeing):,} of {count:,} weights of this model")
 
 
+def by_recipe(tensor: Tensor, healthy: Healthy) -> Remedy | None:
+    """What a tensor's siblings, else most weights of its model, are drawn from; None where they are of no one mind."""
+    return as_siblings(tensor, healthy) or (as_the_model(tensor, healthy) if tensor.part.role == "weight" else None)
+
+
 def _majority(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Those of some tensors that show the scheme which more than half of them show."""
     votes = Counter(_key(tensor) for tensor in tensors)
