@@ -71,6 +71,9 @@ ALLOWED = {
     },
     "report": {
         "checkpoint",
+        "conventions",
+        "depth",
+        "errors",
         "findings",
         "layers",
         "locations",

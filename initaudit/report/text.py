@@ -53,7 +53,7 @@ def _head(one: Audited, *, with_recipe: bool) -> Text:
     shards = f", {len(checkpoint.shards)} shards" if len(checkpoint.shards) > 1 else ""
     head = Text(printable(checkpoint.path), style="bold")
     head.append(
-        f"  {counted(len(checkpoint.entries), 'tensor')}, {_magnitude(checkpoint.parameters)} parameters,"
+        f"  {counted(len(checkpoint.entries), 'tensor')}, {magnitude(checkpoint.parameters)} parameters,"
         f" {', '.join(dtype for dtype, _ in dtypes.most_common(3))}{shards}",
         style="not bold dim",
     )
@@ -152,7 +152,8 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 or noun == "info" else "s")
 
 
-def _magnitude(number: int) -> str:
+def magnitude(number: int) -> str:
+    """``124.4 M``, ``17.3 K``."""
     for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
         if number >= size:
             return f"{number / size:.1f} {letter}"
