@@ -76,7 +76,9 @@ def histogram_of(values: NDArray[np.float64]) -> Histogram | None:
     """The histogram of some finite values."""
     if not values.size:
         return None
-    low, first, third, high = np.quantile(values, [0, 0.25, 0.75, 1], method="inverted_cdf").tolist()
+    low, high = float(values.min()), float(values.max())
+    filled = values[values != 0]  # a part that nobody filled is to narrow nothing
+    first, third = np.quantile(filled if filled.size else values, [0.25, 0.75], method="inverted_cdf").tolist()
     reach = FENCE * (third - first)
     if reach > 0:
         low, high = max(low, first - reach), min(high, third + reach)

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from initaudit.depth import Chain, Lane, Level
 from initaudit.report.escaping import printable
 from initaudit.report.html.densities import Density
+from initaudit.rule import Severity
 from initaudit.statistics.histogram import Histogram
 
 WIDTH, HEIGHT = 340, 190
@@ -30,6 +31,9 @@ LOWEST_GAIN, HIGHEST_GAIN = 1e-4, 1e4
 MOST_MARKS = 250
 """Weights of one lane that have a mark of their own; of more, those that are as predicted are thinned out."""
 
+CROWDED = 60
+"""From so many on marks are smaller, so that the band behind them is seen."""
+
 POINTS_OF_A_CURVE = 161
 
 SPIKE = 3.0
@@ -39,6 +43,8 @@ WIDER = 3.0
 """Densities whose widths differ by more are drawn to their own peaks: else the wider one would lie on the axis."""
 
 LONGEST_NAME = 90
+
+SEVERITIES = tuple(severity.value for severity in Severity)
 
 _CONFIG: dict[str, Any] = {
     "font": "system-ui, sans-serif",
@@ -64,7 +70,7 @@ def gains_of(lane: Lane, severities: dict[str, str], domain: tuple[float, float]
     x: dict[str, Any] = {
         "field": "depth",
         "type": "quantitative",
-        "title": "block" if lane.is_by_block else "layer, in order",
+        "title": "block" if lane.is_by_block else "weight, in order",
     }
     depths = [level.depth for level in lane.levels]
     x |= {"scale": {"domain": _spread(min(depths), max(depths)), "nice": False}, "axis": _whole_numbers(depths)}
@@ -74,7 +80,7 @@ def gains_of(lane: Lane, severities: dict[str, str], domain: tuple[float, float]
         {"depth": at, "low": _within(low, domain), "high": _within(high, domain)}
         for at, (low, high) in _bands(lane.levels)
     ]
-    said = {"description": {"field": "words"}, "tooltip": {"field": "words"}}
+    said = {"description": {"field": "words"}}
     layers: list[dict[str, Any]] = [
         {
             "data": {"values": band},
@@ -82,27 +88,25 @@ def gains_of(lane: Lane, severities: dict[str, str], domain: tuple[float, float]
             "encoding": {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}},
         },
         {
-            "data": {"values": marks},
-            "transform": [{"filter": "datum.rank == 3"}],
-            "mark": {"type": "circle", "size": 26, "opacity": 1, "color": "var(--measured)"},
+            "data": {"values": [mark for mark in marks if not mark["severity"]]},
+            "mark": {
+                "type": "circle",
+                "size": 26 if len(marks) < CROWDED else 8,
+                "opacity": 1,
+                "color": "var(--measured)",
+            },
             "encoding": {"x": x, "y": y | {"field": "gain"}, **said},
         },
     ]
-    for rank, severity in enumerate(("error", "warning", "info")):
-        layers.append(
-            {
-                "data": {"values": [mark for mark in marks if mark["rank"] == rank]},
-                "mark": {
-                    "type": "point",
-                    "shape": "diamond",
-                    "size": 110,
-                    "opacity": 1,
-                    "filled": True,
-                    "color": f"var(--{severity})",
-                },
-                "encoding": {"x": x, "y": y | {"field": "gain"}, **said},
-            }
-        )
+    shape = {"shape": {"field": "shape", "type": "nominal", "scale": None}}
+    layers += [
+        {
+            "data": {"values": [mark for mark in marks if mark["severity"] == severity]},
+            "mark": {"type": "point", "size": 110, "opacity": 1, "filled": True, "color": f"var(--{severity})"},
+            "encoding": {"x": x, "y": y | {"field": "gain"}, **shape, **said},
+        }
+        for severity in SEVERITIES
+    ]
     return _svg({"layer": layers})
 
 
@@ -162,8 +166,9 @@ def values_of(measured: Histogram, expected: Density | None) -> tuple[Markup, st
     edge = expected.edge if expected is not None else 0.0
     others = [expected.value] if expected is not None and expected.value is not None else []
     low, high = min(measured.low, -edge, *others), max(measured.high, edge, *others)
-    if low == high:
-        low, high = low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2
+    if measured.low == measured.high and not edge:  # what stands at the end of the axis is not seen
+        margin = 0.15 * (high - low) or abs(low) or 1.0
+        low, high = low - margin, high + margin
     x_axis = {"format": "~g", "tickCount": 4, "grid": False, "domain": True, "domainColor": "var(--dim)"}
     x = {"field": "x", "type": "quantitative", "title": None, "axis": x_axis}
     x |= {"scale": {"domain": [low, high], "nice": False}}
@@ -227,14 +232,20 @@ def _cut_bar(x: dict[str, Any], at: float) -> dict[str, Any]:
 
 def _mark(level: Level, severities: dict[str, str], domain: tuple[float, float]) -> dict[str, Any]:
     name = printable(level.tensor.name, longest=LONGEST_NAME)
-    severity = severities.get(level.tensor.name)
+    severity = severities.get(level.tensor.name, "")
     aside = f", predicted {level.predicted:.3g}" if level.predicted is not None else ""
     return {
         "depth": level.depth,
         "gain": _within(level.gain, domain),
-        "rank": 3 if severity is None else ("error", "warning", "info").index(severity),
+        "severity": severity,
+        "shape": _shape(level.gain, domain),
         "words": f"{name}: gain {level.gain:.3g}{aside}" + (f" ({severity})" if severity else ""),
     }
+
+
+def _shape(gain: float, domain: tuple[float, float]) -> str:
+    """A diamond, or where to what lies beyond the axis is found."""
+    return "triangle-down" if gain < domain[0] else "triangle-up" if gain > domain[1] else "diamond"
 
 
 def _thinned(levels: Sequence[Level], severities: dict[str, str]) -> Iterator[Level]:

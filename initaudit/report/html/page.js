@@ -3,7 +3,7 @@
 
 const STEP = 100;
 const COLUMNS = [
-  ["", "tensor", "name"], ["", "kind", ""], ["", "dtype", ""], ["", "shape", "shape"],
+  ["", "tensor", "name"], ["", "kind", "kind"], ["", "dtype", ""], ["", "shape", "shape"],
   ["number", "mean", "number"], ["number", "std", "number"], ["number", "gain", "number"],
   ["", "scheme", "scheme"], ["", "finding", ""],
 ];

@@ -118,7 +118,8 @@ def section_of(one: Audited, rules: Mapping[str, Rule], number: int) -> Section:
                 anchors[name].append(f"{anchor}-finding-{at}")
     broken = tuple(_broken(one, rules, others, anchor))
     here = {name for group in broken for name in [*(s.anchor for s in group.shown), *(line[0] for line in group.lines)]}
-    drawn = _lane_figures(lanes(one.model, others), severities)
+    found = lanes(one.model, others)
+    drawn = _lane_figures(found, severities)
     path = [chain for _, chain in zip(range(MOST_CHAINS), chains(one.model, others), strict=False)]
     return Section(
         anchor=anchor,
@@ -132,7 +133,7 @@ def section_of(one: Audited, rules: Mapping[str, Rule], number: int) -> Section:
         not_judged=tuple(_listed((row.reason, row.tensor) for row in one.not_judged)),
         lanes=tuple(drawn[:FIRST_LANES]),
         folded_lanes=tuple(drawn[FIRST_LANES:]),
-        lanes_left=max(0, len(lanes(one.model, others)) - MOST_LANES),
+        lanes_left=max(0, len(found) - MOST_LANES),
         chains=tuple(_chain_figures(path)),
         table=table_of(
             one, severities, {name: [at for at in several if at in here] for name, several in anchors.items()}
@@ -213,11 +214,14 @@ def _values(tensor: Tensor, finding: Finding) -> Figure | None:
     chart, note = charts.values_of(measured, expected)
     beyond = measured.below + measured.above
     if beyond:
-        note += f" {beyond / measured.sampled:.1%} of the values lie beyond the bars."
+        note += f" {100 * beyond / measured.sampled:.2g} % of them lie beyond the bars."
     sampled = f" From {measured.sampled:,} of {tensor.count:,} values." if measured.sampled < tensor.count else ""
     first = f"the first of {len(finding.tensors):,}, " if len(finding.tensors) > 1 else ""
-    words = f"{first}{_name(tensor.name)}, from {tensor.statistics.minimum:.4g} to {tensor.statistics.maximum:.4g}"
-    return Figure(chart, beside, f"Values of {words}.{sampled} {note}".strip())
+    name, low, high = _name(tensor.name), tensor.statistics.minimum, tensor.statistics.maximum
+    words = f"Values of {first}{name}, from {low:.4g} to {high:.4g}.{sampled}"
+    if tensor.statistics.is_constant:
+        words = f"All values of {first}{name} are {low:.4g}."
+    return Figure(chart, beside, f"{words} {note}".strip())
 
 
 def _numbers(tensor: Tensor, finding: Finding, others: Healthy) -> Iterator[tuple[str, str]]:
