@@ -2,12 +2,22 @@
 // Nothing of a checkpoint is ever read as markup here: text goes in by textContent alone.
 
 const STEP = 100;
+const RANKS = { error: 0, warning: 1, info: 2, "": null };
+const BY_NAME = new Intl.Collator("en", { numeric: true }).compare;
+
+// A column: its title, its class, what it sorts by, and what it shows if that is another thing.
 const COLUMNS = [
-  ["", "tensor", "name"], ["", "kind", "kind"], ["", "dtype", ""], ["", "shape", "shape"],
-  ["number", "mean", "number"], ["number", "std", "number"], ["number", "gain", "number"],
-  ["", "scheme", "scheme"], ["", "finding", ""],
+  ["tensor", "name", (row) => row.name],
+  ["values", "", null, (row) => row.levels && outline(row.levels)],
+  ["finding", "", (row) => RANKS[row.severity], badge],
+  ["std", "number", (row) => row.std, (row) => number(row.std)],
+  ["gain", "number", (row) => row.gain, (row) => number(row.gain)],
+  ["mean", "number", (row) => row.mean, (row) => number(row.mean)],
+  ["scheme", "scheme", (row) => row.scheme],
+  ["kind", "word", (row) => row.kind],
+  ["shape", "word", (row) => row.shape],
+  ["dtype", "word", (row) => row.dtype],
 ];
-const RANKS = { error: 0, warning: 1, info: 2, "": 3 };
 const SVG = "http://www.w3.org/2000/svg";
 
 function element(tag, text, className) {
@@ -43,43 +53,47 @@ function number(value) {
   return size !== 0 && (size < 1e-4 || size >= 1e6) ? value.toExponential(2) : String(value);
 }
 
-function tableOf(root) {
-  const data = JSON.parse(root.querySelector("script").textContent);
-  const [head, body] = [root.querySelector("thead"), root.querySelector("tbody")];
-  const [search, only] = root.querySelectorAll("input");
-  const [said, more, all] = ["output", "[data-more]", "[data-all]"].map((what) => root.querySelector(what));
-  const rows = data.rows.map(([name, kind, dtype, shape, mean, std, gain, scheme, severity, anchors, levels]) => {
-    const words = [name, data.kinds[kind], data.dtypes[dtype], shape];
-    const cells = [...words, mean, std, gain, data.schemes[scheme], data.severities[severity]];
-    return { cells, anchors, levels, text: [...words, cells[7], cells[8]].join(" ").toLowerCase() };
-  });
-  let [column, rising, shown, found] = [0, true, STEP, rows];
+function badge({ severity, anchors }) {
+  if (!severity) return "";
+  const mark = element(anchors.length ? "a" : "span", severity, `badge ${severity}`);
+  if (anchors.length) mark.href = `#${anchors[0]}`;
+  return mark;
+}
 
-  function compare(a, b) {
-    let [x, y] = [a.cells[column], b.cells[column]];
-    if (column === 8) [x, y] = [RANKS[x], RANKS[y]];
-    if (x === null || y === null) return (x === null) - (y === null); // what has no number comes last, either way
-    const order = typeof x === "number" ? x - y : x.localeCompare(y, "en", { numeric: true });
-    return rising ? order : -order;
+function rowsOf({ kinds, dtypes, schemes, severities, rows }) {
+  return rows.map(([name, kind, dtype, shape, mean, std, gain, scheme, severity, anchors, levels]) => {
+    const words = { name, kind: kinds[kind], dtype: dtypes[dtype], shape, scheme: schemes[scheme], severity: severities[severity] };
+    return { ...words, mean, std, gain, anchors, levels, text: Object.values(words).join(" ").toLowerCase() };
+  });
+}
+
+function lineOf(row) {
+  const line = element("tr");
+  for (const [, className, of, show] of COLUMNS) {
+    const cell = element("td", undefined, className);
+    cell.append((show ?? of)(row));
+    line.append(cell);
   }
+  return line;
+}
+
+function inOrder(rows, of, rising) {
+  return rows.slice().sort((a, b) => {
+    const [x, y] = [of(a), of(b)];
+    if (x === null || y === null) return (x === null) - (y === null); // what has no number comes last, either way
+    const order = typeof x === "number" ? x - y : BY_NAME(x, y);
+    return rising ? order : -order;
+  });
+}
+
+function tableOf(root) {
+  const [search, only] = root.querySelectorAll("input");
+  const [said, more, all, body] = ["output", "[data-more]", "[data-all]", "tbody"].map((what) => root.querySelector(what));
+  let rows = inOrder(rowsOf(JSON.parse(root.querySelector("script").textContent)), COLUMNS[0][2], true);
+  let [shown, found] = [STEP, rows];
 
   function draw() {
-    body.replaceChildren(...found.slice(0, shown).map((row) => {
-      const line = element("tr");
-      row.cells.forEach((value, at) => {
-        const cell = element("td", at === 8 ? undefined : typeof value === "string" ? value : number(value), COLUMNS[at][2]);
-        if (at === 8 && value) {
-          const mark = element(row.anchors.length ? "a" : "span", value, `badge ${value}`);
-          if (row.anchors.length) mark.href = `#${row.anchors[0]}`;
-          cell.append(mark);
-        }
-        line.append(cell);
-      });
-      const cell = element("td");
-      if (row.levels) cell.append(outline(row.levels));
-      line.append(cell);
-      return line;
-    }));
+    body.replaceChildren(...found.slice(0, shown).map(lineOf));
     const left = found.length - Math.min(shown, found.length);
     said.textContent = `${found.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} tensors` +
       (left ? `, the first ${shown.toLocaleString("en")} of them shown` : "");
@@ -90,33 +104,29 @@ function tableOf(root) {
 
   function find() {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    found = rows.filter((row) => (!only.checked || row.cells[8]) && words.every((word) => row.text.includes(word)));
-    found.sort(compare);
+    found = rows.filter((row) => (!only.checked || row.severity) && words.every((word) => row.text.includes(word)));
     shown = STEP;
     draw();
   }
 
   const titles = element("tr");
-  COLUMNS.forEach(([className, title], at) => {
-    const [cell, button] = [element("th", undefined, className), element("button", title)];
+  for (const [title, className, of] of COLUMNS) {
+    const cell = element("th", undefined, className);
     cell.scope = "col";
-    button.type = "button";
-    button.addEventListener("click", () => {
-      rising = at === column ? !rising : true;
-      column = at;
+    cell.append(element(of ? "button" : "span", title));
+    titles.append(cell);
+    if (!of) continue;
+    cell.firstChild.type = "button";
+    cell.firstChild.addEventListener("click", () => {
+      const rising = cell.getAttribute("aria-sort") !== "ascending";
       for (const other of titles.children) other.removeAttribute("aria-sort");
       cell.setAttribute("aria-sort", rising ? "ascending" : "descending");
+      rows = inOrder(rows, of, rising);
       find();
     });
-    cell.append(button);
-    titles.append(cell);
-  });
-  titles.children[0].setAttribute("aria-sort", "ascending");
-  const last = element("th");
-  last.scope = "col";
-  last.append(element("span", "values"));
-  titles.append(last);
-  head.append(titles);
+  }
+  titles.firstChild.setAttribute("aria-sort", "ascending");
+  root.querySelector("thead").append(titles);
   root.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
   search.addEventListener("input", find);
   only.addEventListener("change", find);

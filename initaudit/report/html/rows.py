@@ -35,7 +35,6 @@ def table_of(one: Audited, severities: Mapping[str, str], anchors: Mapping[str, 
     has, in this order: name, kind, dtype, shape, mean, std, gain, scheme, severity, anchors and the shape of its
     values; kinds, dtypes, schemes and severities are indices into lists of words.
     """
-    reasons = {row.tensor: row.reason for row in one.not_judged}
     judged = {tensor.name: tensor for tensor in one.model.tensors}
     kinds, dtypes, schemes, ranks = _Words(), _Words(), _Words(), _Words()
     rows = []
@@ -47,7 +46,7 @@ def table_of(one: Audited, severities: Mapping[str, str], anchors: Mapping[str, 
             if tensor is None
             else [_short(v) for v in (tensor.statistics.mean, tensor.std, tensor.gain)]
         )
-        scheme = f"not judged: {reasons.get(entry.name, '')}" if tensor is None else _scheme(tensor)
+        scheme = "not judged" if tensor is None else _scheme(tensor)
         found = [ranks.index(severities.get(entry.name, "")), list(anchors.get(entry.name, ()))]
         rows.append([*about, *numbers, schemes.index(scheme), *found, _outline(tensor)])
     words = {"kinds": kinds, "dtypes": dtypes, "schemes": schemes, "severities": ranks}
