@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from initaudit.findings import Audited, Finding, Report
+from initaudit.findings import Audited, Finding, Report, Waived
 from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.report.terminal import laid_out
 from initaudit.rule import Severity
@@ -75,8 +75,7 @@ def _body(one: Audited, *, show_intended: bool, verbose: bool) -> Iterator[Text 
         for row in one.intended:
             yield _aside(f"intended  {row.rule} {printable(row.tensor)}: {row.convention}")
         for waived in one.waived:
-            why = f"{waived.waiver.reason} ({waived.waiver.origin})" if waived.waiver.reason else waived.waiver.origin
-            yield _aside(f"waived  {waived.rule} {printable(waived.tensor)}: {printable(why)}")
+            yield _aside(f"waived  {waived.rule} {printable(waived.tensor)}: {printable(why_waived(waived))}")
     if verbose:
         for skipped in one.not_judged:
             yield _aside(f"not judged  {printable(skipped.tensor)}: {printable(skipped.reason)}")
@@ -145,6 +144,11 @@ def verdict(report: Report, *, show_intended: bool, verbose: bool) -> Text:
 
 def _aside(text: str) -> Text:
     return Text(f"  {text}", style="dim")
+
+
+def why_waived(row: Waived) -> str:
+    """The reason that its user gave, if any, and where."""
+    return f"{row.waiver.reason} ({row.waiver.origin})" if row.waiver.reason else row.waiver.origin
 
 
 def counted(number: int, noun: str) -> str:

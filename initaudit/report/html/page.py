@@ -10,9 +10,9 @@ from markupsafe import Markup
 
 from initaudit import __version__
 from initaudit.findings import Report
-from initaudit.report.escaping import printable
+from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.report.html.sections import section_of
-from initaudit.report.text import LONGEST_TEXT, counted
+from initaudit.report.text import counted
 from initaudit.rule import Rule, Severity
 
 _HERE = Path(__file__).parent
@@ -30,12 +30,14 @@ def render(report: Report) -> str:
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["rule_page"] = rule_page
+    environment.filters["printable"] = printable
     environment.globals["counted"] = counted
     rules = {rule.code: rule for rule in report.rules}
     style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     return environment.get_template("page.html").render(
         sections=[section_of(one, rules, number) for number, one in enumerate(report.audited, start=1)],
         failures=[(printable(f.path), printable(f.message, longest=LONGEST_TEXT)) for f in report.failures],
+        notes=[printable(note, longest=LONGEST_TEXT) for note in report.notes],
         verdict=verdict(report),
         tone=_tone(report),
         judged=_judged(report),
@@ -77,7 +79,9 @@ def _judged(report: Report) -> str:
     line = f"{counted(judged, 'tensor')}{several} judged by {counted(len(report.rules), 'rule')}"
     line += f"; {skipped:,} not judged" if skipped else ""
     intended = report.counts["intended"]
-    return line + (f"; {intended:,} deviate by a known convention, as is intended." if intended else ".")
+    line += f"; {intended:,} deviate by a known convention, as is intended" if intended else ""
+    waived = sum(len(one.waived) for one in report.audited)
+    return line + (f"; {waived:,} waived." if waived else ".")
 
 
 def _tone(report: Report) -> str:

@@ -13,11 +13,11 @@ from initaudit.depth import Chain, Lane, chains, lanes, predicted_gain, std_of
 from initaudit.findings import Audited, Finding, healthy
 from initaudit.model import Tensor
 from initaudit.remedies import Healthy
-from initaudit.report.escaping import printable
+from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.report.html import charts, densities
 from initaudit.report.html.rows import table_of
 from initaudit.report.inspection import shape_text
-from initaudit.report.text import LONGEST_TEXT, counted, magnitude
+from initaudit.report.text import counted, magnitude, why_waived
 from initaudit.rule import Rule, Severity
 
 MOST_OF_A_RULE, MOST_LINES = 12, 300
@@ -97,6 +97,7 @@ class Section:
     recipe: tuple[tuple[str, str], ...]
     broken: tuple[Broken, ...]
     intended: tuple[Listed, ...]
+    waived: tuple[Listed, ...]
     not_judged: tuple[Listed, ...]
     lanes: tuple[Figure, ...]
     folded_lanes: tuple[Figure, ...]
@@ -108,7 +109,7 @@ class Section:
 def section_of(one: Audited, rules: Mapping[str, Rule], number: int) -> Section:
     """What is said of one checkpoint, the ``number``-th of the report."""
     anchor = f"checkpoint-{number}"
-    others = healthy(one.model, one.findings)
+    others = healthy(one.model, one.findings, one.waived)
     severities: dict[str, str] = {}
     anchors: dict[str, list[str]] = {}
     for at, finding in enumerate(one.findings):
@@ -130,6 +131,7 @@ def section_of(one: Audited, rules: Mapping[str, Rule], number: int) -> Section:
         recipe=tuple(_recipe(one)),
         broken=broken,
         intended=tuple(_listed((row.convention, row.tensor) for row in one.intended)),
+        waived=tuple(_listed((why_waived(row), row.tensor) for row in one.waived)),
         not_judged=tuple(_listed((row.reason, row.tensor) for row in one.not_judged)),
         lanes=tuple(drawn[:FIRST_LANES]),
         folded_lanes=tuple(drawn[FIRST_LANES:]),
