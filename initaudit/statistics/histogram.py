@@ -13,14 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 SAMPLED = 8192
-"""Values of a tensor that are looked at, or up to a few fewer: a bin that holds 3 % of them is known to 6 %."""
+"""Values of a tensor that are looked at, or somewhat fewer: a bin that holds 3 % of them is known to 6 %."""
 
 BINS = 49
-"""An odd number, so that zero, which most draws centre on, falls into the middle of a bin and not between two."""
+"""Enough to show the shape of a law, and of two pixels each where it is drawn beside a name."""
 
 FENCE = 3.0
 """Quartile distances beyond the quartiles up to which bins reach (Tukey 1977, "far out"): 4.7 deviations of a normal.
 What lies beyond is counted, so that one outlying value does not squeeze all the others into one bin."""
+
+SHORTEST = 1e-300
+"""The shortest range that is divided into bins: float64 has denormal numbers below 1e-307."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,12 @@ class Sampler:
         self._kept.append(taken[np.isfinite(taken)])
 
     def histogram(self) -> Histogram | None:
-        """What was seen so far; None where no finite value was, or none that float64 can take the distance of."""
+        """What was seen so far; None where no finite value was, or their range is none of float64."""
         return histogram_of(np.concatenate(self._kept)) if self._kept else None
 
 
 def histogram_of(values: NDArray[np.float64]) -> Histogram | None:
-    """The histogram of some finite values."""
+    """The histogram of some finite values; None of no values, or of a range whose density would not be finite."""
     if not values.size:
         return None
     low, high = float(values.min()), float(values.max())
@@ -84,9 +87,8 @@ def histogram_of(values: NDArray[np.float64]) -> Histogram | None:
         low, high = max(low, first - reach), min(high, third + reach)
     if low == high:
         return Histogram(low, high, (values.size,))
-    if not math.isfinite(high - low):
+    if not SHORTEST < high - low < math.inf:
         return None
-    # In units of the range, which may itself be as small as a denormal number.
     counts, _ = np.histogram((values - low) / (high - low), BINS, (0.0, 1.0))
     below, above = int(np.count_nonzero(values < low)), int(np.count_nonzero(values > high))
     return Histogram(low, high, tuple(counts.tolist()), below, above)

@@ -186,7 +186,7 @@ def values_of(measured: Histogram, expected: Density | None) -> tuple[Markup, st
         places = np.unique([*places, *np.linspace(-1.001 * expected.edge, 1.001 * expected.edge, POINTS_OF_A_CURVE)])
         places = places[(places >= low) & (places <= high)]
         curve = [{"x": float(at), "y": float(y)} for at, y in zip(places, scale * expected.at(places), strict=True)]
-        line = {"type": "line", "color": "var(--expected)", "strokeWidth": 2, "aria": False, "clip": True}
+        line = {"type": "line", "color": "var(--expected)", "strokeWidth": 2, "aria": False}
         layers.append({"data": {"values": curve}, "mark": line, "encoding": {"x": x, "y": y}})
     elif expected is not None and expected.value is not None:
         layers.append(_upright(x, expected.value, "var(--expected)", 2))
