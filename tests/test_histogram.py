@@ -12,7 +12,7 @@ from initaudit import workers
 from initaudit.checkpoint.reading import Reader
 from initaudit.statistics import JUDGED, PIECE_BYTES, measure
 from initaudit.statistics.grid import PIECE_ELEMENTS
-from initaudit.statistics.histogram import BINS, SAMPLED, Sampler, histogram_of, stride_of
+from initaudit.statistics.histogram import SAMPLED, Sampler, bins_of, histogram_of, stride_of
 from initaudit.understanding import open_paths, read
 from tests.checkpoints import written
 from tests.recipes import Draw, gpt2
@@ -39,7 +39,7 @@ def measured(tmp_path):
 def test_all_of_a_small_tensor_is_counted_as_numpy_counts_it(measured, shape):
     values = normal(*shape)
     found = measured(values)
-    counts, edges = np.histogram(values.astype(np.float64), BINS, (found.low, found.high))
+    counts, edges = np.histogram(values.astype(np.float64), bins_of(values.size), (found.low, found.high))
     assert found.sampled == values.size
     assert found.counts == tuple(counts)
     np.testing.assert_allclose(found.edges, edges, rtol=1e-12, atol=1e-15)
@@ -76,7 +76,7 @@ def test_every_finite_value_is_counted_once(values):
     if found is not None:
         assert found.sampled == len(values)
         assert found.low <= found.high
-        assert len(found.counts) == (BINS if found.low < found.high else 1)
+        assert len(found.counts) == (bins_of(len(values)) if found.low < found.high else 1)
 
 
 def test_one_far_value_does_not_squeeze_the_others(measured):

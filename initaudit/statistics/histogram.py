@@ -13,10 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SAMPLED = 8192
-"""Values of a tensor that are looked at, or somewhat fewer: a bin that holds 3 % of them is known to 6 %."""
-
-BINS = 49
-"""Enough to show the shape of a law, and of two pixels each where it is drawn beside a name."""
+"""Values of a tensor that are looked at, or somewhat fewer: a bin that holds 4 % of them is known to 5 %."""
 
 FENCE = 3.0
 """Quartile distances beyond the quartiles up to which bins reach (Tukey 1977, "far out"): 4.7 deviations of a normal.
@@ -89,9 +86,14 @@ def histogram_of(values: NDArray[np.float64]) -> Histogram | None:
         return Histogram(low, high, (values.size,))
     if not SHORTEST < high - low < math.inf:
         return None
-    counts, _ = np.histogram((values - low) / (high - low), BINS, (0.0, 1.0))
+    counts, _ = np.histogram((values - low) / (high - low), bins_of(values.size), (0.0, 1.0))
     below, above = int(np.count_nonzero(values < low)), int(np.count_nonzero(values > high))
     return Histogram(low, high, tuple(counts.tolist()), below, above)
+
+
+def bins_of(count: int) -> int:
+    """How many bins show the shape of so many values, and not their noise: Rice's rule, 2·∛N; 41 of a whole sample."""
+    return math.ceil(2 * math.cbrt(count))
 
 
 def stride_of(shape: tuple[int, ...]) -> int:

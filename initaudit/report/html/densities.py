@@ -101,10 +101,8 @@ def of_remedy(remedy: Remedy, tensor: Tensor) -> Density | None:
 def of_scheme(tensor: Tensor) -> Density | None:
     """The density of the scheme that a tensor shows; None where it shows none, or no law about zero."""
     scheme = tensor.scheme
-    if scheme is None or scheme.name == "identity" or "low" in scheme.parameters:
+    if scheme is None or scheme.name == "identity" or {"low", "value"} & set(scheme.parameters):
         return None
-    if "value" in scheme.parameters:
-        return Density((), float(scheme.parameters["value"]))
     return of_remedy(Remedy(scheme.name, _law(scheme.name), scheme.parameters, ""), tensor)
 
 

@@ -218,11 +218,11 @@ def _values(tensor: Tensor, finding: Finding) -> Figure | None:
     if beyond:
         note += f" {100 * beyond / measured.sampled:.2g} % of them lie beyond the bars."
     sampled = f" From {measured.sampled:,} of {tensor.count:,} values." if measured.sampled < tensor.count else ""
-    first = f"the first of {len(finding.tensors):,}, " if len(finding.tensors) > 1 else ""
+    one_of = f", one of {len(finding.tensors):,}" if len(finding.tensors) > 1 else ""
     name, low, high = _name(tensor.name), tensor.statistics.minimum, tensor.statistics.maximum
-    words = f"Values of {first}{name}, from {low:.4g} to {high:.4g}.{sampled}"
+    words = f"Values of {name}{one_of}, from {low:.4g} to {high:.4g}.{sampled}"
     if tensor.statistics.is_constant:
-        words = f"All values of {first}{name} are {low:.4g}."
+        words = f"All values of {name}{one_of} are {low:.4g}."
     return Figure(chart, beside, f"{words} {note}".strip())
 
 
