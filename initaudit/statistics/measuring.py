@@ -41,9 +41,7 @@ class Scratch:
         return cls(widened, squares, room[8 * PIECE_ELEMENTS :].view(np.bool_))
 
 
-def measure(
-    reader: Reader, entry: Entry, scratch: Scratch | None = None, *, histogram: bool = False
-) -> Statistics:
+def measure(reader: Reader, entry: Entry, scratch: Scratch | None = None, *, histogram: bool = False) -> Statistics:
     """The statistics of a tensor of a judged dtype, read in pieces from its open shard; ``scratch`` is overwritten.
 
     Its ``histogram`` is among them only if it is asked for.
