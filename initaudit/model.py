@@ -169,6 +169,10 @@ class Model:
         """
         return self._by_name[name]
 
+    def get(self, name: str) -> Tensor | None:
+        """The tensor of a name, None if there is none."""
+        return self._by_name.get(name)
+
     def kin(self, tensor: Tensor) -> tuple[Tensor, ...]:
         """The tensors of the same place in other blocks, of whatever shape."""
         return tuple(other for other in self._kin[place(tensor)] if other.name != tensor.name)

@@ -188,7 +188,7 @@ def _broken(one: Audited, rules: Mapping[str, Rule], others: Healthy, anchor: st
 
 
 def _shown(anchor: str, finding: Finding, one: Audited, others: Healthy, *, with_chart: bool) -> Shown:
-    tensor = next((one.model[name] for name in (*finding.faulty, *finding.tensors)), None)
+    tensor = one.model.get(next(iter(finding.faulty), finding.tensor))
     return Shown(
         anchor=anchor,
         finding=finding,
