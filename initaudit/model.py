@@ -237,8 +237,11 @@ class Model:
 
     @cached_property
     def has_norms(self) -> bool:
-        """Whether any layer normalises: then the scale of most weights does not reach the layers after it."""
-        return any(tensor.part.role == "norm_scale" for tensor in self.tensors)
+        """Whether any layer normalises: then the scale of most weights does not reach the layers after it.
+
+        A norm shows by its scale or, where it has none, by its running statistics.
+        """
+        return any(tensor.part.role in ("norm_scale", "running_stat") for tensor in self.tensors)
 
     @cached_property
     def _by_name(self) -> dict[str, Tensor]:

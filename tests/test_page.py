@@ -314,6 +314,11 @@ def test_a_band_lies_about_what_the_healthy_siblings_have(broken):
     assert outside == [4]
 
 
+def test_a_weight_without_siblings_does_not_predict_itself(tmp_path):
+    one = audited(written(tmp_path / "m.safetensors", {"fc.weight": Draw().normal(64, 64, std=0.3)})).audited[0]
+    assert depth.predicted_gain(one.model.weights[0], healthy(one.model, (), ())) is None
+
+
 def test_a_bar_that_is_cut_off_is_said_to_be():
     values = np.concatenate([np.zeros(4000), np.random.default_rng(0).standard_normal(4000)])
     _, note = charts.values_of(histogram_of(values), None)

@@ -99,7 +99,8 @@ def as_the_model(tensor: Tensor, healthy: Healthy) -> Remedy | None:
 
 def by_recipe(tensor: Tensor, healthy: Healthy) -> Remedy | None:
     """What a tensor's siblings, else most weights of its model, are drawn from; None where they are of no one mind."""
-    return as_siblings(tensor, healthy) or (as_the_model(tensor, healthy) if tensor.part.role == "weight" else None)
+    found = as_siblings(tensor, healthy) if healthy.model.repeats(tensor) else None
+    return found or (as_the_model(tensor, healthy) if tensor.part.role == "weight" else None)
 
 
 def _majority(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -7,7 +7,7 @@ const BY_NAME = new Intl.Collator("en", { numeric: true }).compare;
 
 // A column: its title, its class, what it sorts by, and what it shows if that is another thing.
 const COLUMNS = [
-  ["tensor", "name", (row) => row.name],
+  ["tensor", "name", (row) => row.name, (row) => breakable(row.name)],
   ["values", "", null, (row) => row.levels && outline(row.levels)],
   ["finding", "", (row) => RANKS[row.severity], badge],
   ["std", "number", (row) => row.std, (row) => number(row.std)],
@@ -15,8 +15,7 @@ const COLUMNS = [
   ["mean", "number", (row) => row.mean, (row) => number(row.mean)],
   ["scheme", "scheme", (row) => row.scheme],
   ["kind", "word", (row) => row.kind],
-  ["shape", "word", (row) => row.shape],
-  ["dtype", "word", (row) => row.dtype],
+  ["shape", "word", (row) => row.shape, (row) => `${row.shape} ${row.dtype}`],
 ];
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -45,6 +44,13 @@ function outline(levels) {
   path.setAttribute("fill", "currentColor");
   svg.append(path);
   return svg;
+}
+
+// A long name breaks behind a dot, not within a word.
+function breakable(name) {
+  const made = document.createDocumentFragment();
+  for (const part of name.split(/(?<=[.])/)) made.append(part, element("wbr"));
+  return made;
 }
 
 function number(value) {
