@@ -167,7 +167,7 @@ def _counts(one: Audited) -> Iterator[tuple[str, str]]:
 def _recipe(one: Audited) -> Iterator[tuple[str, str]]:
     """The lines of the recipe, each as what it is about and what is said of it."""
     for line in one.recipe:
-        about, _, said = line.partition(": ")
+        about, _, said = printable(line, longest=LONGEST_TEXT).partition(": ")
         yield about, said
 
 
