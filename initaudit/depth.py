@@ -70,7 +70,7 @@ def lanes(model: Model, healthy: Healthy) -> tuple[Lane, ...]:
         if tensor.gain is not None and math.isfinite(tensor.gain):
             grouped.setdefault(place(tensor) if model.repeats(tensor) else "", []).append(tensor)
     single = grouped.pop("", [])
-    found = [_lane(at, sorted(tensors, key=_numbers), healthy) for at, tensors in grouped.items()]
+    found = [_lane(at, sorted(grouped[at], key=_numbers), healthy) for at in sorted(grouped, key=natural)]
     if single:
         found.append(_lane("", sorted(single, key=lambda tensor: natural(tensor.name)), healthy))
     return tuple(found)

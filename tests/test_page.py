@@ -327,3 +327,17 @@ def test_a_bar_that_is_cut_off_is_said_to_be():
 
 def test_the_parts_of_the_page_are_in_the_package():
     assert {path.name for path in Path(html.__file__).parent.iterdir()} >= {"page.html", "page.css", "page.js"}
+
+
+def test_a_model_of_many_faults_still_makes_a_page_that_opens(tmp_path):
+    draw = Draw()
+    model = {
+        f"model.layers.{block}.some_module_{layer}.dense.weight": draw.normal(8, 16, std=10.0 ** (block % 7 - 4))
+        for block in range(40)
+        for layer in range(50)
+    }
+    report = audited(written(tmp_path / "m.safetensors", model))
+    assert len(report.findings) > 50
+    text = html.render(report)
+    assert len(text) < 4_000_000
+    assert Page(text).text.count("more place") == 1

@@ -28,8 +28,8 @@ WIDTH, HEIGHT = 340, 190
 LOWEST_GAIN, HIGHEST_GAIN = 1e-4, 1e4
 """The widest range of gains that is drawn: beyond, one value would press all others onto a line."""
 
-MOST_MARKS = 250
-"""Weights of one lane that have a mark of their own; of more, those that are as predicted are thinned out."""
+MOST_MARKS, ALL_MARKS = 250, 4000
+"""Weights of one lane, and of all lanes, that have a mark of their own, at 400 bytes each; of more, some do."""
 
 CROWDED = 60
 """From so many on marks are smaller, so that the band behind them is seen."""
@@ -65,8 +65,11 @@ _CONFIG: dict[str, Any] = {
 }
 
 
-def gains_of(lane: Lane, severities: dict[str, str], domain: tuple[float, float]) -> Markup:
-    """The gains of a lane by depth: a band where the recipe predicts them, a mark for each weight."""
+def gains_of(lane: Lane, severities: dict[str, str], domain: tuple[float, float], most: int = MOST_MARKS) -> Markup:
+    """The gains of a lane by depth: a band where the recipe predicts them, a mark for each of up to ``most`` weights.
+
+    Those with a finding have as many again, and come first.
+    """
     x: dict[str, Any] = {
         "field": "depth",
         "type": "quantitative",
@@ -75,10 +78,12 @@ def gains_of(lane: Lane, severities: dict[str, str], domain: tuple[float, float]
     depths = [level.depth for level in lane.levels]
     x |= {"scale": {"domain": _spread(min(depths), max(depths)), "nice": False}, "axis": _whole_numbers(depths)}
     y = _log_axis("gain", domain)
-    marks = [_mark(level, severities, domain) for level in _thinned(lane.levels, severities)]
+    odd = [level for level in lane.levels if level.tensor.name in severities]
+    even = [level for level in lane.levels if level.tensor.name not in severities]
+    marks = [_mark(level, severities, domain) for level in [*thinned(even, most), *thinned(odd, most)]]
     band = [
         {"depth": at, "low": _within(low, domain), "high": _within(high, domain)}
-        for at, (low, high) in _bands(lane.levels)
+        for at, (low, high) in _bands(thinned(lane.levels, most))
     ]
     said = {"description": {"field": "words"}}
     layers: list[dict[str, Any]] = [
@@ -248,19 +253,14 @@ def _shape(gain: float, domain: tuple[float, float]) -> str:
     return "triangle-down" if gain < domain[0] else "triangle-up" if gain > domain[1] else "diamond"
 
 
-def _thinned(levels: Sequence[Level], severities: dict[str, str]) -> Iterator[Level]:
-    """Every n-th level, and all in which something was found."""
-    step = math.ceil(len(levels) / MOST_MARKS)
-    for at, level in enumerate(levels):
-        if at % step == 0 or level.tensor.name in severities:
-            yield level
+def thinned(levels: Sequence[Level], most: int) -> Sequence[Level]:
+    """The levels, or every n-th of more than ``most``."""
+    return levels[:: max(1, math.ceil(len(levels) / most))]
 
 
 def _bands(levels: Sequence[Level]) -> list[tuple[float, tuple[float, float]]]:
     """Where the band runs: at each depth, and half a block before and after the whole."""
-    bands = [(float(level.depth), level.band) for level in levels]
-    step = math.ceil(len(bands) / MOST_MARKS)
-    found = [(at, band) for at, band in bands[::step] if band is not None]
+    found = [(float(level.depth), level.band) for level in levels if level.band is not None]
     if not found:
         return []
     return [(found[0][0] - 0.5, found[0][1]), *found, (found[-1][0] + 0.5, found[-1][1])]

@@ -23,7 +23,7 @@ from initaudit.rule import Rule, Severity
 MOST_OF_A_RULE, MOST_LINES = 12, 300
 """Findings of one rule that are shown in full, and those after them that are named in a line."""
 
-MOST_TENSORS = 8
+MOST_TENSORS, MOST_ODD = 8, 4
 """Tensors of one finding that are named, and of one lane that are said to be odd."""
 
 MOST_CHARTS = 60
@@ -254,23 +254,25 @@ def _lane_figures(found: Sequence[Lane], severities: dict[str, str]) -> list[Fig
         value for lane in found for level in lane.levels for value in (level.gain, *(level.band or ()))
     )
     ranked = sorted(found, key=lambda lane: all(level.tensor.name not in severities for level in lane.levels))
-    return [_lane_figure(lane, severities, domain) for lane in ranked[:MOST_LANES]]
+    drawn = ranked[:MOST_LANES]
+    most = min(charts.MOST_MARKS, charts.ALL_MARKS // max(1, len(drawn)))
+    return [_lane_figure(lane, severities, domain, most) for lane in drawn]
 
 
-def _lane_figure(lane: Lane, severities: dict[str, str], domain: tuple[float, float]) -> Figure:
+def _lane_figure(lane: Lane, severities: dict[str, str], domain: tuple[float, float], most: int) -> Figure:
     count, gains = len(lane.levels), [level.gain for level in lane.levels]
     predicted = [level.predicted for level in lane.levels if level.predicted is not None]
     words = f"{counted(count, 'weight')}, {'gains' if count > 1 else 'gain'} {_range(gains)}"
     words += f"; predicted {_range(predicted)}" if predicted else "; no recipe predicts them" if count > 1 else ""
     odd = [level for level in lane.levels if level.tensor.name in severities]
     if odd:
-        named = ", ".join(f"{_name(level.tensor.name)} ({level.gain:.3g})" for level in odd[:MOST_TENSORS])
-        more = f" and {len(odd) - MOST_TENSORS:,} more" if len(odd) > MOST_TENSORS else ""
+        named = ", ".join(f"{_name(level.tensor.name)} ({level.gain:.3g})" for level in odd[:MOST_ODD])
+        more = f" and {len(odd) - MOST_ODD:,} more" if len(odd) > MOST_ODD else ""
         words += f". Odd: {named}{more}"
-    if count > charts.MOST_MARKS:
-        words += f". Of weights with no finding every {math.ceil(count / charts.MOST_MARKS)}th is marked"
+    if max(len(odd), count - len(odd)) > most:
+        words += f". Marks stand for some of them, {most} at most"
     title = _name(lane.place) if lane.place else "layers that stand alone"
-    return Figure(charts.gains_of(lane, severities, domain), title, f"{words}.")
+    return Figure(charts.gains_of(lane, severities, domain, most), title, f"{words}.")
 
 
 def _chain_figures(found: Sequence[Chain]) -> Iterator[Figure]:
