@@ -8,10 +8,10 @@ from pathlib import Path
 from initaudit.causes import merge
 from initaudit.checkpoint import Checkpoint
 from initaudit.conventions import excuse
-from initaudit.findings import Audited, Failure, Finding, Intended, NotJudged, Report, Waived
+from initaudit.findings import Audited, Failure, Finding, Intended, NotJudged, Report, Waived, healthy
 from initaudit.model import Fault, Model
 from initaudit.recipe import describe
-from initaudit.remedies import Healthy, choose
+from initaudit.remedies import choose
 from initaudit.rule import Rule, Severity
 from initaudit.understanding import Progress, Understood, crashed, understood, why_left_out
 
@@ -65,18 +65,17 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
         failures=tuple(failures),
         waived=tuple(sorted(waived, key=lambda row: (row.rule, row.tensor))),
         skipped=tuple(skipped),
+        model=model,
     )
 
 
 def _with_repairs(findings: Sequence[Finding], waived: Sequence[Waived], model: Model) -> Iterator[Finding]:
     """The findings, each with what its tensor should be filled with, as far as the healthy ones tell."""
-    doubtful = [finding for finding in findings if finding.severity is not Severity.INFO]
-    unheard = [row.tensor for row in waived]
-    healthy = Healthy(model, frozenset([name for finding in doubtful for name in finding.faulty] + unheard))
+    others = healthy(model, findings, waived)
     for finding in findings:
         asked = finding.severity is not Severity.INFO and finding.faulty
         if asked and not finding.beyond_repair and finding.faulty[0] in model:
-            yield replace(finding, repair=choose(model[finding.faulty[0]], healthy, finding.evidence))
+            yield replace(finding, repair=choose(model[finding.faulty[0]], others, finding.evidence))
         else:
             yield finding
 
@@ -118,13 +117,15 @@ def audit(
     workers: int = 1,
     progress: Callable[[Checkpoint], Progress | None] | None = None,
     key: str | None = None,
+    histograms: bool = False,
 ) -> Report:
     """Audit every checkpoint behind some paths; ``key`` leads to the state dict in those that nest it.
 
-    What cannot be read is among the report's failures and hides nothing else.
+    What cannot be read is among the report's failures and hides nothing else. ``histograms`` are what only a page
+    shows of a tensor.
     """
     audited, failures = [], []
-    for one in understood(paths, exclude=exclude, workers=workers, progress=progress, key=key):
+    for one in understood(paths, exclude=exclude, workers=workers, progress=progress, key=key, histograms=histograms):
         if isinstance(one, Failure):
             failures.append(one)
             continue

@@ -1,14 +1,15 @@
 """What an audit has to say, as values; rendering them is the business of `report`."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from initaudit.checkpoint.values import Checkpoint
 from initaudit.errors import InitauditError
-from initaudit.remedies import Remedy
+from initaudit.model import Model
+from initaudit.remedies import Healthy, Remedy
 from initaudit.rule import Fault, Rule, Severity
 from initaudit.waivers import Waiver
 
@@ -88,6 +89,13 @@ class NotJudged:
     reason: str
 
 
+def healthy(model: Model, findings: Iterable[Finding], waived: Iterable[Waived]) -> Healthy:
+    """The tensors of a model in which nothing was found at warning or above, heard or not."""
+    doubtful = (finding for finding in findings if finding.severity is not Severity.INFO)
+    faulty = [name for finding in doubtful for name in finding.faulty]
+    return Healthy(model, frozenset([*faulty, *(row.tensor for row in waived)]))
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why something was not audited, or not whole; ``rule`` is the code of the one that crashed, if one did."""
@@ -114,6 +122,8 @@ class Audited:
     failures: tuple[Failure, ...]
     waived: tuple[Waived, ...] = ()
     skipped: tuple[str, ...] = ()
+    model: Model = field(default_factory=lambda: Model(()))
+    """What the rules have seen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,10 @@ class Model:
         """
         return self._by_name[name]
 
+    def get(self, name: str) -> Tensor | None:
+        """The tensor of a name, None if there is none."""
+        return self._by_name.get(name)
+
     def kin(self, tensor: Tensor) -> tuple[Tensor, ...]:
         """The tensors of the same place in other blocks, of whatever shape."""
         return tuple(other for other in self._kin[place(tensor)] if other.name != tensor.name)
@@ -239,8 +243,11 @@ class Model:
 
     @cached_property
     def has_norms(self) -> bool:
-        """Whether any layer normalises: then the scale of most weights does not reach the layers after it."""
-        return any(tensor.part.role == "norm_scale" for tensor in self.tensors)
+        """Whether any layer normalises: then the scale of most weights does not reach the layers after it.
+
+        A norm shows by its scale or, where it has none, by its running statistics.
+        """
+        return any(tensor.part.role in ("norm_scale", "running_stat") for tensor in self.tensors)
 
     @cached_property
     def _by_name(self) -> dict[str, Tensor]:

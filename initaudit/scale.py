@@ -191,7 +191,7 @@ def plain_chains(model: Model) -> Iterator[tuple[Tensor, ...]]:
     if model.has_norms:
         return
     run: list[Tensor] = []
-    for tensor in sorted(judged_weights(model), key=lambda tensor: _natural(tensor.name)):
+    for tensor in sorted(judged_weights(model), key=lambda tensor: natural(tensor.name)):
         if run and not (_same_sequence(run[-1].name, tensor.name) and _width_out(run[-1]) == width_in(tensor)):
             yield tuple(run)
             run = []
@@ -324,10 +324,10 @@ def _width_out(tensor: Tensor) -> int:
 
 def _same_sequence(a: str, b: str) -> bool:
     """Whether two names have one number each, and are alike but for it."""
-    pieces_a, pieces_b = _natural(a), _natural(b)
+    pieces_a, pieces_b = natural(a), natural(b)
     return len(pieces_a) == len(pieces_b) == 3 and pieces_a[0] == pieces_b[0] and pieces_a[2] == pieces_b[2]
 
 
-def _natural(name: str) -> tuple[tuple[int, str], ...]:
+def natural(name: str) -> tuple[tuple[int, str], ...]:
     """A name as a key by which ``layers.2`` comes before ``layers.10``."""
     return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d{1,9})", name))

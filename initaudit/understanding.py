@@ -56,7 +56,12 @@ def open_paths(paths: Iterable[Path], key: str | None = None) -> tuple[list[Chec
 
 
 def read(
-    checkpoint: Checkpoint, *, exclude: Sequence[str] = (), workers: int = 1, progress: Progress | None = None
+    checkpoint: Checkpoint,
+    *,
+    exclude: Sequence[str] = (),
+    workers: int = 1,
+    progress: Progress | None = None,
+    histograms: bool = False,
 ) -> Understood:
     """Measure every tensor that can be judged and is not excluded by a glob, and say what each tensor is.
 
@@ -68,7 +73,7 @@ def read(
         replace(shard, entries=tuple(entry for entry in shard.entries if why_left_out(entry, exclude) is None))
         for shard in checkpoint.shards
     ]
-    statistics = measure_all(judged, workers=workers, progress=progress)
+    statistics = measure_all(judged, workers=workers, progress=progress, histograms=histograms)
     return understood_from(checkpoint, statistics, unfilled=unfilled(checkpoint.entries, exclude))
 
 
@@ -93,6 +98,7 @@ def understood(
     workers: int = 1,
     progress: Callable[[Checkpoint], Progress | None] | None = None,
     key: str | None = None,
+    histograms: bool = False,
 ) -> Iterator[Understood | Failure]:
     """Each checkpoint behind some paths, understood, or why it is not; one that is odd hides none of the others."""
     checkpoints, failures = open_paths(paths, key)
@@ -100,7 +106,7 @@ def understood(
     for checkpoint in checkpoints:
         try:
             told = progress(checkpoint) if progress else None
-            yield read(checkpoint, exclude=exclude, workers=workers, progress=told)
+            yield read(checkpoint, exclude=exclude, workers=workers, progress=told, histograms=histograms)
         except CheckpointError as error:
             yield Failure(error.path, error.reason)
         except Exception as error:

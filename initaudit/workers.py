@@ -12,11 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from initaudit.checkpoint.reading import Reader, require_unchanged
 from initaudit.checkpoint.values import Entry, Shard
 from initaudit.errors import CheckpointError
 from initaudit.statistics import PIECE_BYTES, Scratch, Statistics, measure
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 WORTH_IT = 1_000_000_000
 """Bytes from which on the tenth of a second that several processes take to start and to answer is made up for."""
@@ -37,7 +41,11 @@ def available_cores() -> int:
 
 
 def measure_all(
-    judged: Sequence[Shard], *, workers: int = 1, progress: Callable[[int], None] | None = None
+    judged: Sequence[Shard],
+    *,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+    histograms: bool = False,
 ) -> dict[str, Statistics]:
     """The statistics of the tensors of some shards, by name.
 
@@ -51,45 +59,56 @@ def measure_all(
     if helpers < 1 or sum(map(_effort, batches)) < WORTH_IT:
         found: dict[str, Statistics] = {}
         for shard in judged:
-            found |= measure_batch(shard, told)
+            found |= measure_batch(shard, told, histograms=histograms)
     else:
-        found = _measure_together(batches, helpers, told)
+        found = _measure_together(batches, helpers, told, histograms=histograms)
     for shard in judged:  # one that was read first may have been replaced while the last was read
         require_unchanged(shard)
     return found
 
 
-def _measure_together(batches: deque[Shard], helpers: int, told: Callable[[int], None]) -> dict[str, Statistics]:
+def _measure_together(
+    batches: deque[Shard], helpers: int, told: Callable[[int], None], *, histograms: bool
+) -> dict[str, Statistics]:
     """The statistics of all tensors of some batches, measured by this process and some helpers."""
     import multiprocessing  # costs a twentieth of a second, which most runs need not pay
-    from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+    from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    found: dict[str, Statistics] = {}
     path = batches[0].path
     # A fork starts at once. A process with threads (a progress bar's, CUDA's) must not be forked: one of them may hold
     # a lock that nobody would ever release.
     context = multiprocessing.get_context("fork" if _is_alone() else "spawn")
     try:
         with ProcessPoolExecutor(helpers, mp_context=context, initializer=_live_with_parent) as pool:
-            pending: dict[Future[dict[str, Statistics]], Shard] = {}
-            try:
-                while batches or pending:
-                    while batches and len(pending) < AHEAD * helpers:
-                        batch = batches.popleft()
-                        pending[pool.submit(measure_batch, batch)] = batch
-                    if batches:
-                        found |= measure_batch(batches.popleft(), told)
-                    for done in wait(pending, timeout=0 if batches else None, return_when=FIRST_COMPLETED).done:
-                        found |= done.result()
-                        told(_bytes(pending.pop(done)))
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+            return _share_out(batches, pool, AHEAD * helpers, told, histograms=histograms)
     except BrokenProcessPool as error:
         why = "a process that read it was killed, perhaps for want of memory: free some, or try --workers 1"
         raise CheckpointError(path, why) from error
     except (OSError, NotImplementedError) as error:  # no more processes are allowed, or none of the locks they share
         raise CheckpointError(path, f"no process can be started to help read it ({error}): try --workers 1") from error
+
+
+def _share_out(
+    batches: deque[Shard], pool: "ProcessPoolExecutor", ahead: int, told: Callable[[int], None], *, histograms: bool
+) -> dict[str, Statistics]:
+    """The statistics of all tensors of some batches: a pool is kept ``ahead`` of this process, which measures, too."""
+    from concurrent.futures import FIRST_COMPLETED, Future, wait
+
+    found: dict[str, Statistics] = {}
+    pending: dict[Future[dict[str, Statistics]], Shard] = {}
+    try:
+        while batches or pending:
+            while batches and len(pending) < ahead:
+                batch = batches.popleft()
+                pending[pool.submit(measure_batch, batch, histograms=histograms)] = batch
+            if batches:
+                found |= measure_batch(batches.popleft(), told, histograms=histograms)
+            for done in wait(pending, timeout=0 if batches else None, return_when=FIRST_COMPLETED).done:
+                found |= done.result()
+                told(_bytes(pending.pop(done)))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
     return found
 
 
@@ -119,13 +138,15 @@ def _is_alone() -> bool:
     return threads.is_dir() and len(list(threads.iterdir())) == 1
 
 
-def measure_batch(batch: Shard, progress: Callable[[int], None] | None = None) -> dict[str, Statistics]:
+def measure_batch(
+    batch: Shard, progress: Callable[[int], None] | None = None, *, histograms: bool = False
+) -> dict[str, Statistics]:
     """The statistics of all tensors of a shard, or of a part of one; ``progress`` is told the bytes of each."""
     found = {}
     scratch = Scratch.new()
     with Reader.opened(batch, PIECE_BYTES) as reader:
         for entry in batch.entries:
-            found[entry.name] = measure(reader.at(entry), entry, scratch)
+            found[entry.name] = measure(reader.at(entry), entry, scratch, histogram=histograms)
             if progress is not None:
                 progress(entry.end - entry.begin)
     return found

@@ -34,6 +34,13 @@ def test_the_odd_one_of_several_siblings_is_found_with_its_ratio(tmp_path: Path)
     assert set(ratios.values()) == {None}
 
 
+def test_norms_without_a_scale_of_their_own_break_a_chain_as_well(tmp_path: Path) -> None:
+    layers = {f"fc{i}.weight": normal(64, 64, std=0.125) for i in (1, 2, 3)}
+    statistics = {"bn1.running_mean": constant(0, 64), "bn1.running_var": constant(1, 64)}
+    assert list(plain_chains(model(layers, tmp_path)))
+    assert not list(plain_chains(model(layers | statistics, tmp_path)))
+
+
 def test_two_siblings_that_agree_suffice_to_tell_the_third(tmp_path: Path) -> None:
     one = model(blocks({1: 0.03}, count=3), tmp_path)
     assert [odd_ratio(tensor, one) is None for tensor in one.weights] == [True, False, True]

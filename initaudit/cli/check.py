@@ -80,6 +80,7 @@ def check(
     from initaudit.audit import audit
     from initaudit.baseline import render_baseline
     from initaudit.policy import unneeded
+    from initaudit.report.html import require_libraries
     from initaudit.workers import available_cores
 
     settings = settings_of(config, isolated=isolated)
@@ -87,9 +88,12 @@ def check(
     outputs = outputs_of(output_format, output_file, further, default=settings.output_format)
     known = baseline_of(settings, baseline, renewed=write_baseline)
     rules = rules_of(settings, folders, select=select, extend_select=extend_select, ignore=ignore, baseline=known)
+    pages = any(output.form == "html" for output in outputs)
+    if pages:
+        require_libraries()
     with progress_bars(hidden=quiet) as bars:
         globs, cores = exclude or settings.exclude, workers or available_cores()
-        report = audit(paths, rules, exclude=globs, workers=cores, progress=bars, key=key)
+        report = audit(paths, rules, exclude=globs, workers=cores, progress=bars, key=key, histograms=pages)
     report = replace(report, notes=unneeded(report, settings, known))
     complaints = [f"{failure.path}: {failure.message}" for failure in report.failures]
     if write_baseline and report.failures:

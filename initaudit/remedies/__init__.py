@@ -2,7 +2,7 @@
 
 from initaudit.remedies.asked import AskedError, Wish, wish_of
 from initaudit.remedies.choice import choose
-from initaudit.remedies.siblings import Healthy
-from initaudit.remedies.values import Law, Remedy
+from initaudit.remedies.siblings import Healthy, by_recipe
+from initaudit.remedies.values import Law, Remedy, shrink
 
-__all__ = ["AskedError", "Healthy", "Law", "Remedy", "Wish", "choose", "wish_of"]
+__all__ = ["AskedError", "Healthy", "Law", "Remedy", "Wish", "by_recipe", "choose", "shrink", "wish_of"]

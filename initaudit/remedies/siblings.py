@@ -4,6 +4,7 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 from initaudit.model import Model, Tensor, place
@@ -24,6 +25,24 @@ LEAST_WEIGHTS = 2
 _BLOCK = re.compile(r"(?:^|\.)(\d{1,5})\.")
 
 
+@dataclass(frozen=True)
+class Agreeing:
+    """Tensors that show one scheme, and the family that the largest of them to show one does."""
+
+    tensors: tuple[Tensor, ...]
+
+    @cached_property
+    def family(self) -> Family:
+        """Asked once for all tensors that are to be drawn as these are: a place may hold thousands."""
+        for other in sorted(self.tensors, key=lambda tensor: -tensor.count):
+            family = family_of(other.statistics, other.dtype)
+            if family is not None:
+                return family
+        scheme = self.tensors[0].scheme
+        drawn_flat = scheme is not None and ("uniform" in scheme.name or scheme.name == "torch_default")
+        return UNIFORM if drawn_flat else NORMAL
+
+
 class Healthy:
     """The tensors of a model that others may follow: those in which nothing was found."""
 
@@ -33,18 +52,18 @@ class Healthy:
         self._places: dict[str, list[Tensor]] = {}
         for tensor in self.tensors:
             self._places.setdefault(place(tensor), []).append(tensor)
-        self._agreeing: dict[str, list[Tensor]] = {}
+        self._agreeing: dict[str, Agreeing] = {}
 
-    def beside(self, tensor: Tensor) -> tuple[int, list[Tensor]]:
+    def beside(self, tensor: Tensor) -> tuple[int, Agreeing]:
         """How many there are at a faulty tensor's place, and those of them that show what most of them show."""
         at = place(tensor)
         siblings = self._places.get(at, [])
         if at not in self._agreeing:
-            self._agreeing[at] = _majority(siblings)
+            self._agreeing[at] = Agreeing(_majority(siblings))
         return len(siblings), self._agreeing[at]
 
     @cached_property
-    def recipe(self) -> tuple[int, list[Tensor]]:
+    def recipe(self) -> tuple[int, Agreeing]:
         """How many weights say how this model is drawn, and those of them that most agree with."""
         weights = [
             tensor
@@ -53,16 +72,17 @@ class Healthy:
             if self.model.repeats(tensor) or not is_output(tensor, self.model)
             if tensor.scheme is not None and tensor.scheme.name not in BY_DEPTH
         ]
-        return len(weights), _majority([tensor for tensor in weights if tensor.scheme and tensor.scheme.is_named])
+        named = [tensor for tensor in weights if tensor.scheme and tensor.scheme.is_named]
+        return len(weights), Agreeing(_majority(named))
 
 
 def as_siblings(tensor: Tensor, healthy: Healthy) -> Remedy | None:
     """What most healthy tensors of the same place hold, drawn anew; None where there are none, or they disagree."""
     count, agreeing = healthy.beside(tensor)
-    if not agreeing:
+    if not agreeing.tensors:
         return None
-    reason = f"as {len(agreeing):,} of {count:,} siblings"
-    first = agreeing[0]
+    reason = f"as {len(agreeing.tensors):,} of {count:,} siblings"
+    first = agreeing.tensors[0]
     if first.statistics.is_constant:
         return constant(first.statistics.minimum, reason)
     return _drawn_as(tensor, agreeing, healthy.model, reason)
@@ -71,18 +91,25 @@ def as_siblings(tensor: Tensor, healthy: Healthy) -> Remedy | None:
 def as_the_model(tensor: Tensor, healthy: Healthy) -> Remedy | None:
     """What more than half of the model's healthy weights are drawn from; None where nothing is."""
     count, agreeing = healthy.recipe
-    if len(agreeing) < LEAST_WEIGHTS or 2 * len(agreeing) <= count:
+    alike = len(agreeing.tensors)
+    if alike < LEAST_WEIGHTS or 2 * alike <= count:
         return None
-    return _drawn_as(tensor, agreeing, healthy.model, f"as {len(agreeing):,} of {count:,} weights of this model")
+    return _drawn_as(tensor, agreeing, healthy.model, f"as {alike:,} of {count:,} weights of this model")
 
 
-def _majority(tensors: Sequence[Tensor]) -> list[Tensor]:
+def by_recipe(tensor: Tensor, healthy: Healthy) -> Remedy | None:
+    """What a tensor's siblings, else most weights of its model, are drawn from; None where they are of no one mind."""
+    found = as_siblings(tensor, healthy) if healthy.model.repeats(tensor) else None
+    return found or (as_the_model(tensor, healthy) if tensor.part.role == "weight" else None)
+
+
+def _majority(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Those of some tensors that show the scheme which more than half of them show."""
     votes = Counter(_key(tensor) for tensor in tensors)
     if not votes:
-        return []
+        return ()
     key, count = votes.most_common(1)[0]
-    return [tensor for tensor in tensors if _key(tensor) == key] if 2 * count > len(tensors) else []
+    return tuple(tensor for tensor in tensors if _key(tensor) == key) if 2 * count > len(tensors) else ()
 
 
 def _key(tensor: Tensor) -> Hashable:
@@ -97,10 +124,10 @@ def _key(tensor: Tensor) -> Hashable:
     return scheme.name, scheme.is_named, telling, f"{scheme.parameters.get('std', 0.0):.4g}" if fixed else ""
 
 
-def _drawn_as(tensor: Tensor, others: Sequence[Tensor], model: Model, reason: str) -> Remedy | None:
+def _drawn_as(tensor: Tensor, agreeing: Agreeing, model: Model, reason: str) -> Remedy | None:
     """The scheme that some tensors share, for another tensor's fans and depth."""
+    others, family = agreeing.tensors, agreeing.family
     scheme = others[0].scheme
-    family = _family(others)
     if scheme is None:
         return None
     if scheme.name == "orthogonal":
@@ -125,7 +152,6 @@ def _drawn_as(tensor: Tensor, others: Sequence[Tensor], model: Model, reason: st
 
 def _deviation(tensor: Tensor, scheme: Scheme, family: Family, others: Sequence[Tensor], model: Model) -> float | None:
     """The deviation that a scheme has for a tensor: the fixed one, that of its fans, or what its siblings measure."""
-    alike = [other.std for other in others if other.shape == tensor.shape]
     if scheme.is_named and scheme.name in FIXED:
         return float(scheme.parameters["std"])
     if scheme.is_named:
@@ -134,6 +160,7 @@ def _deviation(tensor: Tensor, scheme: Scheme, family: Family, others: Sequence[
             same = {name: candidate.parameters[name] for name in TELLING if name in candidate.parameters}
             if candidate.name == scheme.name and same == telling:
                 return candidate.std
+    alike = [other.std for other in others if other.shape == tensor.shape]
     return statistics.median(alike) if alike else None
 
 
@@ -154,17 +181,6 @@ def _last_blocks(model: Model) -> dict[str, int]:
         if found is not None:
             last[place(tensor)] = max(last.get(place(tensor), 0), int(found[1]))
     return last
-
-
-def _family(others: Sequence[Tensor]) -> Family:
-    """The family of the largest of some tensors that shows one."""
-    for other in sorted(others, key=lambda tensor: -tensor.count):
-        family = family_of(other.statistics, other.dtype)
-        if family is not None:
-            return family
-    scheme = others[0].scheme
-    drawn_flat = scheme is not None and ("uniform" in scheme.name or scheme.name == "torch_default")
-    return UNIFORM if drawn_flat else NORMAL
 
 
 def _gains(others: Sequence[Tensor]) -> list[float]:

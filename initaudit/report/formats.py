@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # the names of the forms are asked for by `--help`, which is 
 FOR_PEOPLE = ("text", "concise")
 """What is read on a terminal. Their ``render`` takes how much is to be seen, in which width and colour."""
 
-FORMATS = (*FOR_PEOPLE, "json", "sarif", "junit", "github", "gitlab", "markdown")
+FORMATS = (*FOR_PEOPLE, "json", "sarif", "junit", "github", "gitlab", "markdown", "html")
 """All forms. Each is a module of this package with ``render(report) -> str``; a new one is a module and its name."""
 
 

@@ -145,7 +145,7 @@ def _table(rows: Sequence[Row]) -> Table:
         table.add_row(
             Text(printable(row.entry.name), style="cyan"),
             Text(row.entry.dtype),
-            Text(printable("x".join(map(str, row.entry.shape)) or "scalar")),
+            Text(shape_text(row.entry.shape)),
             Text(part.kind),
             Text(part.role),
             Text("" if part.layout == "none" else part.layout),
@@ -157,6 +157,11 @@ def _table(rows: Sequence[Row]) -> Table:
             Text("" if row.scheme is None else scheme_text(row.scheme)),
         )
     return table
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """The shape in a word, cut if it has ever so many dimensions."""
+    return printable("x".join(map(str, shape)) or "scalar")
 
 
 def scheme_text(scheme: Scheme) -> str:

@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from initaudit.findings import Audited, Finding, Report
+from initaudit.findings import Audited, Finding, Report, Waived
 from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.report.terminal import laid_out
 from initaudit.rule import Severity
@@ -53,7 +53,7 @@ def _head(one: Audited, *, with_recipe: bool) -> Text:
     shards = f", {len(checkpoint.shards)} shards" if len(checkpoint.shards) > 1 else ""
     head = Text(printable(checkpoint.path), style="bold")
     head.append(
-        f"  {counted(len(checkpoint.entries), 'tensor')}, {_magnitude(checkpoint.parameters)} parameters,"
+        f"  {counted(len(checkpoint.entries), 'tensor')}, {magnitude(checkpoint.parameters)} parameters,"
         f" {', '.join(dtype for dtype, _ in dtypes.most_common(3))}{shards}",
         style="not bold dim",
     )
@@ -75,8 +75,7 @@ def _body(one: Audited, *, show_intended: bool, verbose: bool) -> Iterator[Text 
         for row in one.intended:
             yield _aside(f"intended  {row.rule} {printable(row.tensor)}: {row.convention}")
         for waived in one.waived:
-            why = f"{waived.waiver.reason} ({waived.waiver.origin})" if waived.waiver.reason else waived.waiver.origin
-            yield _aside(f"waived  {waived.rule} {printable(waived.tensor)}: {printable(why)}")
+            yield _aside(f"waived  {waived.rule} {printable(waived.tensor)}: {printable(why_waived(waived))}")
     if verbose:
         for skipped in one.not_judged:
             yield _aside(f"not judged  {printable(skipped.tensor)}: {printable(skipped.reason)}")
@@ -147,12 +146,18 @@ def _aside(text: str) -> Text:
     return Text(f"  {text}", style="dim")
 
 
+def why_waived(row: Waived) -> str:
+    """The reason that its user gave, if any, and where."""
+    return f"{row.waiver.reason} ({row.waiver.origin})" if row.waiver.reason else row.waiver.origin
+
+
 def counted(number: int, noun: str) -> str:
     """``1 tensor``, ``2 tensors``; an info has no plural."""
     return f"{number:,} {noun}" + ("" if number == 1 or noun == "info" else "s")
 
 
-def _magnitude(number: int) -> str:
+def magnitude(number: int) -> str:
+    """``124.4 M``, ``17.3 K``."""
     for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
         if number >= size:
             return f"{number / size:.1f} {letter}"

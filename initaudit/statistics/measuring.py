@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ from initaudit.checkpoint.reading import Source, in_huge_page
 from initaudit.checkpoint.values import Entry
 from initaudit.statistics.dtypes import Floats, decode, width
 from initaudit.statistics.grid import PIECE_ELEMENTS, Grid, Piece
+from initaudit.statistics.histogram import Sampler
 from initaudit.statistics.moments import merge, moments_of
 from initaudit.statistics.sample import SAMPLED, sample_of
 from initaudit.statistics.units import UnitSums, hash_units, row_sums
@@ -40,8 +41,10 @@ class Scratch:
         return cls(widened, squares, room[8 * PIECE_ELEMENTS :].view(np.bool_))
 
 
-def measure(reader: Source, entry: Entry, scratch: Scratch | None = None) -> Statistics:
+def measure(reader: Source, entry: Entry, scratch: Scratch | None = None, *, histogram: bool = False) -> Statistics:
     """The statistics of a tensor of a judged dtype, read in pieces from a shard or memory; ``scratch`` is overwritten.
+
+    Its ``histogram`` is among them only if it is asked for.
 
     Raises:
         CheckpointError: the file ends before the tensor does, or cannot be read.
@@ -49,10 +52,12 @@ def measure(reader: Source, entry: Entry, scratch: Scratch | None = None) -> Sta
     """
     # Values near the end of float64 overflow when squared: their moments are infinite, which is no reason to complain.
     with np.errstate(over="ignore", invalid="ignore"):
-        return _measure(reader, entry, scratch or Scratch.new())
+        sampler = Sampler(entry.shape) if histogram else None
+        measured = _measure(reader, entry, scratch or Scratch.new(), sampler)
+        return replace(measured, histogram=sampler.histogram()) if sampler else measured
 
 
-def _measure(reader: Source, entry: Entry, scratch: Scratch) -> Statistics:
+def _measure(reader: Source, entry: Entry, scratch: Scratch, sampler: Sampler | None) -> Statistics:
     grid = Grid.of(entry.shape)
     units = UnitSums(grid)
     moments = Moments()
@@ -64,6 +69,8 @@ def _measure(reader: Source, entry: Entry, scratch: Scratch) -> Statistics:
             sample = raw[: SAMPLED * width(entry.dtype)].copy()
         shape = piece.rows, piece.columns
         values = decode(raw, entry.dtype, scratch.widened)
+        if sampler is not None:
+            sampler.add(values)
         if values.size == entry.count and _is_constant(values):
             return _constant(entry, float(values[0]), sample)  # as most tensors of a fresh model are, by number
         if entry.count <= SMALL:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from initaudit.statistics.histogram import Histogram
+
 
 @dataclass(frozen=True, slots=True)
 class Moments:
@@ -118,6 +120,8 @@ class Statistics:
 
     is_symmetric: bool = False
     """Whether it is a square matrix that equals its own transpose."""
+    histogram: Histogram | None = None
+    """The shape of its values, where it was asked for."""
 
     @property
     def nonfinite(self) -> int:
