@@ -12,7 +12,7 @@ PARENT = os.getpid()
 _measure = workers.measure_batch
 
 
-def measure_batch(batch, progress=None):
+def measure_batch(batch, progress=None, **asked):
     """Measure as ever, unless this is a helper: then the thing happens, and nothing more for a minute."""
     if os.getpid() != PARENT:
         what = sys.argv[1]
@@ -20,7 +20,7 @@ def measure_batch(batch, progress=None):
         if what == "interrupt":
             os.kill(os.getpid(), signal.SIGINT)  # a terminal sends it to both
         time.sleep(60)
-    return _measure(batch, progress)
+    return _measure(batch, progress, **asked)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,8 @@ def _unescaped(text, more):
 
 def test_sarif_keeps_to_its_schema(whole):
     run_ = read_sarif(render(whole, "sarif"))
-    assert {result["ruleId"] for result in run_["results"]} == set(load_rules())
+    shown = {path.stem.partition("-")[0] for path in BAD}
+    assert {result["ruleId"] for result in run_["results"]} == shown
 
 
 def test_sarif_lists_all_rules_that_were_applied_and_results_point_at_theirs(whole):

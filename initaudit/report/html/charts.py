@@ -2,7 +2,7 @@
 
 Weighed in late 2026 against what else draws charts for a page: a script in each page costs 4.8 MB (plotly), 1.1 MB
 (bokeh) or 0.9 MB (Vega itself), and shows nothing without it or on paper. SVG costs 1 KB a histogram. Of what writes
-SVG without a browser, matplotlib is three times the install (with Pillow and fonts), fixes its colours and says
+SVG without a browser, matplotlib is the larger install (101 MB against 84 MB), fixes its colours and says
 nothing of its marks to a screen reader; pygal has neither bands nor marks of several shapes. vl-convert is one wheel
 of 33 MB without dependencies and needs 30 ms a chart; each mark carries its words (``aria-label``), and colours may be
 CSS variables, so that one drawing serves light and dark.
