@@ -41,6 +41,10 @@ DTYPES = {
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
+NO_FILE = {"IA504"}
+"""Rules whose fault no safetensors file can show: it has values for all that it names."""
+
+
 @dataclass(frozen=True)
 class Raw:
     """A tensor of a dtype that numpy may not have, by its bytes."""

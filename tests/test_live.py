@@ -393,3 +393,9 @@ def test_parameters_that_were_laid_end_to_end_are_found_again() -> None:
     for line in outcome.out.splitlines():
         assert line.startswith("[('IA103', ('0.weight',))] () ('judged by the part that this process holds: 2.weight")
     assert len(outcome.out.splitlines()) == 2
+
+
+def test_equal_models_are_reported_alike_wherever_they_lie_in_memory() -> None:
+    model = FAULTS["zero weight"]()
+    assert initaudit.check(copy.deepcopy(model)).to_json() == initaudit.check(model).to_json()
+    assert {entry.begin for entry in understood_live(model).checkpoint.entries} == {0}

@@ -13,7 +13,7 @@ from initaudit.cli import main
 from initaudit.registry import load_rules
 from initaudit.rule import Rule
 from initaudit.testing import Case, audit_example, cases, check_case
-from tests.checkpoints import written
+from tests.checkpoints import NO_FILE, written
 from tests.readme import updated
 
 ROOT = Path(__file__).parents[1]
@@ -22,10 +22,6 @@ CASES = cases()
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GOOD = sorted((ROOT / "fixtures" / "good").rglob("*.safetensors"))
 BAD = sorted((ROOT / "fixtures" / "bad").iterdir())
-
-
-NO_FILE = {"IA504"}
-"""Rules whose fault no safetensors file can show: it has values for all that it names."""
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -69,7 +69,7 @@ def understood_live(
     checkpoint = Checkpoint(
         path=_name(source),
         format="module" if isinstance(source, nn.Module) else "state_dict",
-        shards=(Shard(Path(), NOWHERE, tuple(entries.values())),),
+        shards=(Shard(Path(_name(source)), NOWHERE, tuple(entries.values())),),
         config=_config(source),
         notes=tuple(_notes(holdings, entries)),
         aside=aside,
@@ -95,7 +95,9 @@ def _entries(holdings: Iterable[Holding]) -> dict[str, Entry]:
         if holding.values is not None:
             by_device.setdefault(holding.values.device, []).append(entry)
     for some in by_device.values():
-        entries.update({entry.name: entry for entry in mark_shared(some)})
+        for entry in mark_shared(some):
+            # Addresses have done their work, and differ from run to run.
+            entries[entry.name] = replace(entry, begin=0, end=entry.end - entry.begin)
     return entries
 
 

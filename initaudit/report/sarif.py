@@ -108,7 +108,8 @@ def _location(places: Places, finding: Finding, tensor: str) -> dict[str, Any]:
     path, region = Path(finding.checkpoint), {"startLine": 1}
     if tensor in places:
         path, entry = places[tensor]
-        region |= {"byteOffset": entry.begin, "byteLength": entry.end - entry.begin}
+        if entry.begin < entry.end:  # what was never materialised has no bytes
+            region |= {"byteOffset": entry.begin, "byteLength": entry.end - entry.begin}
     return {
         "physicalLocation": {"artifactLocation": {"uri": _uri(in_repository(path))}, "region": region},
         "logicalLocations": [{"fullyQualifiedName": printable(tensor), "kind": "variable"}],
