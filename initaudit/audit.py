@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from initaudit.causes import merge
+from initaudit.causes import Causes, merge, precedence
 from initaudit.checkpoint import Checkpoint
 from initaudit.conventions import excuse
 from initaudit.findings import Audited, Failure, Finding, Intended, NotJudged, Report, Waived, healthy
@@ -29,7 +29,8 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
     waived: list[Waived] = []
     failures: list[Failure] = []
     skipped: list[str] = []
-    for rule in sorted(rules, key=lambda rule: rule.group != PROVENANCE):
+    causes = Causes()
+    for rule in sorted(rules, key=lambda rule: (rule.group != PROVENANCE, precedence(rule.name))):
         said = [finding.rule for finding in findings] + [row.rule for row in waived]
         if rule.group in OF_FRESH and any(code.startswith(PROVENANCE) for code in said):
             skipped.append(rule.code)
@@ -42,6 +43,7 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
                 kept, unheard = _without_waived(rule, kept, checkpoint.path)
                 waived += unheard
                 faults += [kept] if kept.tensors else []
+            faults = causes.unexplained(rule.name, [(fault, rule.severity_of(fault).rank) for fault in faults])
             findings += [Finding.of(rule, checkpoint.path, fault) for fault in merge(faults, model)]
         except Exception as error:  # a rule of anyone's must not hide what the others found
             failures.append(

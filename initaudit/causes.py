@@ -1,10 +1,67 @@
-"""One cause gives one finding: what one rule says of many tensors alike is said once, with the list."""
+"""One cause gives one finding: of what several rules say of a tensor, and of what one rule says of many tensors."""
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
 from initaudit.model import Fault, Model, Tensor, place
+
+PRECEDENCE = (
+    "non-finite",
+    "garbage-value",
+    "zero-weight",
+    "constant-weight",
+    "equal-units",
+    "dead-units",
+    "unfilled-block",
+    "repeated-value",
+    "few-valued-weight",
+    "outlying-value",
+    "scattered-zeros",
+    "off-centre-weight",
+    "common-direction",
+    "uneven-units",
+    "unscaled-residual",
+    "skipped-init",
+    "vanishing-weight",
+    "exploding-weight",
+    "odd-distribution",
+)
+"""The rules that judge the values of a tensor by themselves, each before those that take for granted what it asks.
+
+Half of a weight that is dead makes its deviation smaller, a sign that is lost its mean, its deviation and its kurtosis
+odd: a tensor in which one of them has found something is not asked about by those behind it. All of them have one
+remedy, another draw, after which every rule is asked anew.
+"""
+
+
+def precedence(rule: str) -> int:
+    """The place of a rule in `PRECEDENCE`, -1 where it has none: what it finds has a cause of its own."""
+    return PRECEDENCE.index(rule) if rule in PRECEDENCE else -1
+
+
+class Causes:
+    """The tensors in which rules of `PRECEDENCE` have found something so far, and how grave it is."""
+
+    def __init__(self) -> None:
+        self._ranks: dict[str, int] = {}
+
+    def unexplained(self, rule: str, faults: Iterable[tuple[Fault, int]]) -> list[Fault]:
+        """The faults of the next rule that nothing before has explained, given with their ranks, 0 for the gravest.
+
+        A fault is explained where something as grave was found in all its tensors.
+        """
+        if precedence(rule) < 0:
+            return [fault for fault, _ in faults]
+        kept = []
+        for fault, rank in faults:
+            if any(self._ranks.get(name, rank + 1) > rank for name in fault.tensors):
+                kept.append((fault, rank))
+        for fault, rank in kept:
+            for name in fault.tensors:
+                self._ranks[name] = min(rank, self._ranks.get(name, rank))
+        return [fault for fault, _ in kept]
+
 
 FEW_PLACES = 2
 """At so many places of a block, and in half of all tensors of their roles, a fault is the whole model's."""

@@ -36,11 +36,9 @@ class Finding:
     @classmethod
     def of(cls, rule: Rule, checkpoint: str, fault: Fault) -> "Finding":
         """A rule's fault in a checkpoint."""
-        severity = rule.imposed or (Severity(fault.severity) if fault.severity else rule.severity)
+        where = rule.severity_of(fault), checkpoint, fault.tensors
         told = fault.message, fault.advice, fault.evidence
-        return cls(
-            rule.code, rule.name, severity, checkpoint, fault.tensors, *told, fault.original, fault.beyond_repair
-        )
+        return cls(rule.code, rule.name, *where, *told, fault.original, fault.beyond_repair)
 
     @property
     def faulty(self) -> tuple[str, ...]:

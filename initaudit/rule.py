@@ -74,6 +74,10 @@ class Rule:
         """The documentation in Markdown: summary, why it matters, when it would be wrong, how to mend it."""
         return inspect.getdoc(self.check) or ""
 
+    def severity_of(self, fault: Fault) -> Severity:
+        """How grave a fault is: as its user says, else as the fault itself says, else as the rule does."""
+        return self.imposed or (Severity(fault.severity) if fault.severity else self.severity)
+
     def judge(self, model: Model) -> Iterator[Fault]:
         """All faults of a model under this rule."""
         if self.subjects == ("model",):

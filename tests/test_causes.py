@@ -1,0 +1,72 @@
+"""One cause gives one finding: what follows from a fault is not said beside it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from initaudit.audit import audit
+from initaudit.causes import PRECEDENCE
+from initaudit.registry import load_rules, select_rules
+from tests.checkpoints import written
+from tests.recipes import Draw, gpt2
+
+RULES = load_rules()
+NAME = "transformer.h.2.mlp.c_fc.weight"
+Values = NDArray[np.float32]
+
+
+def with_a_nan(values: Values) -> None:
+    values[3, 5] = np.nan
+
+
+def half_dead(values: Values) -> None:
+    values[:, ::2] = 0
+
+
+def without_sign(values: Values) -> None:
+    np.abs(values, out=values)
+
+
+def one_unit(values: Values) -> None:
+    values[:] = values[:, :1]
+
+
+def garbage(values: Values) -> None:
+    values[-4:] = 1e30
+
+
+CAUSES = {"IA501": with_a_nan, "IA104": half_dead, "IA302": without_sign, "IA103": one_unit, "IA502": garbage}
+
+
+@pytest.mark.parametrize("code", CAUSES)
+def test_one_cause_in_a_weight_gives_one_finding(code: str, tmp_path: Path) -> None:
+    assert said(tmp_path, CAUSES[code]) == [code]
+
+
+def test_what_a_rule_that_is_left_out_would_have_explained_is_said(tmp_path: Path) -> None:
+    assert said(tmp_path, half_dead, ignore=["IA104"]) == ["IA201"]
+
+
+def test_a_graver_finding_is_said_beside_what_comes_before(tmp_path: Path) -> None:
+    def off_centre_and_vanishing(values: Values) -> None:
+        np.abs(values, out=values)
+        values *= np.float32(1e-6)
+
+    assert said(tmp_path, off_centre_and_vanishing) == ["IA201", "IA302"]
+
+
+def test_every_name_in_the_order_is_that_of_a_rule() -> None:
+    assert set(PRECEDENCE) <= {rule.name for rule in RULES.values()}
+
+
+def said(folder: Path, harm: Callable[[Values], None], *, ignore: list[str] | None = None) -> list[str]:
+    """The rules that speak, each of the one weight that was harmed."""
+    model = gpt2(Draw())
+    harm(model[NAME])
+    path = written(folder / "model.safetensors", model)
+    findings = audit([path], select_rules(RULES, ignore=ignore or [])).findings
+    assert {name for finding in findings for name in finding.tensors} == {NAME}
+    return sorted(finding.rule for finding in findings)
