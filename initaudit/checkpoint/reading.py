@@ -1,4 +1,4 @@
-"""Reading a shard's data in pieces: `pread` into one buffer that is used again and again.
+"""Reading a shard's data in pieces, into one buffer that is used again and again.
 
 A file that is mapped and then cut kills the process (SIGBUS); a read that comes back short is an error that can be
 said. So nothing is mapped, and the file's stamp is compared when the reading ends.
@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from typing import Protocol, Self
 
 import numpy as np
@@ -60,7 +61,7 @@ class Reader:
     """An open shard. What `read` returns is overwritten by the next call."""
 
     shard: Shard
-    descriptor: int
+    file: FileIO
     buffer: NDArray[np.uint8]
 
     @classmethod
@@ -74,12 +75,10 @@ class Reader:
 
         """
         descriptor, _ = open_file(shard.path)
-        try:
+        with FileIO(descriptor) as file:
             require_unchanged(shard, descriptor)
-            yield cls(shard, descriptor, in_huge_page(piece_bytes))
+            yield cls(shard, file, in_huge_page(piece_bytes))
             require_unchanged(shard, descriptor)
-        finally:
-            os.close(descriptor)
 
     def read(self, begin: int, end: int) -> NDArray[np.uint8]:
         """The bytes ``[begin, end)`` of the file.
@@ -90,14 +89,16 @@ class Reader:
         """
         piece = self.buffer[: end - begin]
         filled = 0
-        while filled < len(piece):
-            try:
-                got = os.preadv(self.descriptor, [piece[filled:].data], begin + filled)
-            except OSError as error:
-                raise CheckpointError(self.shard.path, errno_text(error)) from error
-            if got == 0:
-                raise CheckpointError(self.shard.path, f"shrank while it was read: nothing at byte {begin + filled:,}")
-            filled += got
+        try:
+            self.file.seek(begin)
+            while filled < len(piece):
+                got = self.file.readinto(piece[filled:].data)
+                if not got:
+                    where = f"nothing at byte {begin + filled:,}"
+                    raise CheckpointError(self.shard.path, f"shrank while it was read: {where}")
+                filled += got
+        except OSError as error:
+            raise CheckpointError(self.shard.path, errno_text(error)) from error
         return piece
 
     def at(self, entry: Entry) -> Source:
@@ -111,7 +112,7 @@ class Reader:
             return Memory(entry.begin, self.shard.held[entry.name])
         if not entry.strides and entry.unpacked is None:
             return self
-        whole = Reader(self.shard, self.descriptor, np.empty(entry.end - entry.begin, np.uint8))
+        whole = Reader(self.shard, self.file, np.empty(entry.end - entry.begin, np.uint8))
         raw = whole.read(entry.begin, entry.end)
         if entry.unpacked is not None:
             raw = self._inflated(entry, raw, *entry.unpacked)
