@@ -20,10 +20,15 @@ def paths(tmp_path: Path) -> dict[str, Path]:
     }
 
 
+BUFFERED = {"PYTHONUNBUFFERED": ""}  # else what cannot be written would be noticed at once, not at the end
+
+
 def redirected(redirection: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """A run of the command by a shell that redirects its streams."""
     command = ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-m", "initaudit", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment(), check=False, timeout=30)
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=environment(BUFFERED), check=False, timeout=30
+    )
 
 
 @pytest.mark.parametrize("arguments", [("check", "bad"), ("inspect", "good"), ("rule",), ("--help",)], ids=" ".join)

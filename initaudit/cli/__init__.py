@@ -12,7 +12,7 @@ from initaudit.cli.fix import fix
 from initaudit.cli.inspect import inspect
 from initaudit.cli.rule import rule
 from initaudit.cli.status import FAILED, INTERRUPTED, TERMINATED
-from initaudit.cli.terminal import close_stdout, complain, open_closed_streams
+from initaudit.cli.terminal import complain, give_up, open_closed_streams
 from initaudit.cli.version import show_version
 from initaudit.errors import InitauditError
 
@@ -64,14 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except SystemExit as left:
         if left.code not in (None, 0, TERMINATED):  # click exits 1 where the reader of its help has gone
-            close_stdout()
+            give_up(sys.stdout)
             return FAILED
         return int(left.code or 0)  # the shell was told how to complete, or a repair was asked to end
     except BrokenPipeError:
-        close_stdout()
+        give_up(sys.stdout)
         return FAILED
     except OSError as error:
-        close_stdout()
+        give_up(sys.stdout)
         where = error.filename or "the report cannot be written to stdout"
         complain(f"{where}: {(error.strerror or str(error)).lower()}")
         return FAILED

@@ -3,9 +3,9 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -49,8 +49,10 @@ def complain(message: str) -> None:
     """One line on stderr, whatever the message holds."""
     from initaudit.report.escaping import printable
 
-    with suppress(OSError):  # a log that is full must not change the exit status
+    try:
         click.echo(printable(f"initaudit: {message}", longest=1000), err=True)
+    except OSError:  # a log that is full must not change the exit status
+        give_up(sys.stderr)
 
 
 def open_closed_streams() -> None:
@@ -70,9 +72,9 @@ def open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", errors="backslashreplace"))
 
 
-def close_stdout() -> None:
-    """Give up a stdout that nobody reads or that is full; Python would complain of it once more at the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def give_up(stream: TextIO) -> None:
+    """Write no more to a stream that nobody reads or that is full: at the end Python would fail over it once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
