@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, TypeVar, cast
@@ -13,7 +13,7 @@ from initaudit.layers.values import Part
 from initaudit.schemes import Pattern, Scheme, zero_pattern
 from initaudit.statistics.values import Statistics, Units
 
-__all__ = ["Fault", "Matrices", "Model", "Peers", "Tensor", "Units", "among_peers", "place"]
+__all__ = ["Fault", "Model", "Peers", "Tensor", "Units", "among_peers", "place"]
 
 T = TypeVar("T")
 
@@ -137,22 +137,6 @@ FEW_PEERS = 8
 """Up to so many, one that is off shows in the quartiles, so it is left out by hand."""
 
 
-@dataclass(frozen=True, slots=True)
-class Matrices:
-    """The matrices of one module: how many there are at each place, and how many of them are zero throughout."""
-
-    all: Counter[str]
-    zero: Counter[str]
-
-    def others(self, place: str) -> int:
-        """How many stand at other places."""
-        return self.all.total() - self.all[place]
-
-    def zero_others(self, place: str) -> int:
-        """How many of the zero ones stand at other places."""
-        return self.zero.total() - self.zero[place]
-
-
 @dataclass(frozen=True)
 class Model:
     """All tensors of one checkpoint whose values were judged, and the hints of its ``config.json``."""
@@ -210,22 +194,6 @@ class Model:
         """The tensors of the same layer whose leaves have the same stem: ``in_proj_weight`` and ``in_proj_bias``."""
         return tuple(self._partners[_stem(tensor)])
 
-    def path(self, tensor: Tensor) -> Matrices:
-        """The matrices of the smallest module around a tensor that has several; itself among them.
-
-        A signal meets them on its way through: those of ``h.3.mlp`` for ``h.3.mlp.c_proj.weight``.
-        """
-        for module in _modules_around(tensor):
-            matrices = self._modules.get(module)
-            if matrices is not None and matrices.all.total() > 1:
-                return matrices
-        return Matrices(Counter(), Counter())
-
-    def ends_its_list(self, tensor: Tensor) -> bool:
-        """Whether no matrix stands in the same list of layers behind a tensor's; one in no list ends its own."""
-        parent, _, number = tensor.part.layer.rpartition(".")
-        return not number.isdecimal() or int(number) >= self._last_numbers.get(parent, 0)
-
     def remember(self, fact: Callable[["Model"], T]) -> T:
         """What a function says of this model, asked once."""
         if fact not in self._memory:
@@ -265,31 +233,6 @@ class Model:
     def _signs(self) -> dict[str, int | None]:
         """1 or -1 where all values of most tensors of a place have that sign, 0 where they have both."""
         return {at: _most(map(_sign, tensors)) for at, tensors in self._kin.items()}
-
-    @cached_property
-    def _modules(self) -> dict[str, Matrices]:
-        modules: dict[str, Matrices] = {}
-        for tensor in self.tensors:
-            if len(tensor.shape) >= 2:
-                for module in _modules_around(tensor):
-                    matrices = modules.setdefault(module, Matrices(Counter(), Counter()))
-                    matrices.all[place(tensor)] += 1
-                    matrices.zero[place(tensor)] += tensor.statistics.zeros == tensor.count
-        return modules
-
-    @cached_property
-    def _last_numbers(self) -> dict[str, int]:
-        """The highest number in each list of layers that hold a matrix."""
-        last: dict[str, int] = {}
-        for tensor in self.tensors:
-            if len(tensor.shape) >= 2:
-                inner = tensor.part.layer
-                for module in _modules_around(tensor):
-                    number = inner.rpartition(".")[2]
-                    if number.isdecimal() and len(number) < 10:
-                        last[module] = max(last.get(module, 0), int(number))
-                    inner = module
-        return last
 
     @cached_property
     def _one_values(self) -> dict[str, float | None]:
@@ -355,11 +298,16 @@ def place(tensor: Tensor) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def _place_of_layer(layer: str) -> str:
-    parts = layer.split(".")
+    mark = "/" if "/" in layer else "."
+    parts = layer.split(mark)
     for at in range(len(parts) - 1):
-        if parts[at].isdigit() or parts[at + 1].isdigit():
+        if parts[at].isdigit() or parts[at + 1].isdigit() or _COUNTED.fullmatch(parts[at]):
             parts[at] = _NUMBER.sub("#", parts[at])
-    return ".".join(parts)
+    return mark.join(parts)
+
+
+_COUNTED = re.compile(r"[A-Za-z][A-Za-z_]*(_\d{1,4})")
+"""How Flax and Keras name the modules of a list: `encoderblock_3`."""
 
 
 _LEAF_WORDS = frozenset(
@@ -375,17 +323,3 @@ def _stem(tensor: Tensor) -> str:
 
 def _ending(tensor: Tensor) -> str:
     return ".".join("#" if part.isdigit() else part for part in tensor.name.split(".")[-3:])
-
-
-MOST_MODULES = 8
-"""How far up modules are looked at; names may have any number of dots."""
-
-
-def _modules_around(tensor: Tensor) -> Iterator[str]:
-    """The modules around a tensor's layer, from the inside out."""
-    module = tensor.part.layer
-    for _ in range(MOST_MODULES):
-        module, _, _ = module.rpartition(".")
-        yield module
-        if not module:
-            return

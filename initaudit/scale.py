@@ -7,6 +7,7 @@ al. 2016, Schoenholz et al. 2016) and the extremes of healthy fresh models of re
 
 import math
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -47,7 +48,8 @@ HUGE = 5e3
 """No initialisation gives so large a weight, bias or scale; the largest in fresh released models is 100."""
 
 COLOURS = 4
-"""Channels of a picture: what a stem reads is not what a head of as many classes gives."""
+"""Channels of a picture, or coordinates: what reads them is no head's match, and is scaled to their size, not to its
+fan."""
 
 SPARSE, FEW = 0.1, 256
 """Weights with more zeros and fewer elements have heavy tails, and a deviation that is known badly."""
@@ -119,21 +121,49 @@ def odd_ratio(tensor: Tensor, model: Model) -> float | None:
     return ratio if abs(math.log(ratio)) > max(math.log(factor), HARD_Z * math.sqrt(1.5) * error) else None
 
 
-def may_end_a_branch(tensor: Tensor) -> bool:
+OUTPUT = re.compile(
+    r"(^|\.)(c_proj|o_proj|out_proj|wo|Wo|w2|down_proj|fc2|fc_out|dense_4h_to_h|attn_out|ff_out|linear2|linear_fc2"
+    r"|linear_proj|output\.dense|attention\.dense|attn\.proj|to_out(\.0)?)\.(weight|kernel)$"
+)
+"""The matrices that end a residual branch, in the names of the field."""
+
+
+def may_end_a_branch(tensor: Tensor, model: Model) -> bool:
     """Whether its deviation is that of residual outputs, which is made smaller by the root of the depth on purpose."""
     scheme = tensor.scheme
-    return scheme is not None and any("_scaled" in name for name in (scheme.name, *scheme.equivalent))
+    if scheme is not None and any("_scaled" in name for name in (scheme.name, *scheme.equivalent)):
+        return True
+    peers = model.peers(tensor)
+    alike = peers.count > 1 and peers.values[-1] < TIGHT * peers.values[0]
+    return alike and OUTPUT.search(tensor.name[-200:]) is not None and _is_by_depth(tensor, peers.count)
+
+
+def _is_by_depth(tensor: Tensor, blocks: int) -> bool:
+    """Whether it is 1/√L or 1/√(2L) of a textbook scheme."""
+    scales = {*scales_by_fan(tensor.part, tensor.shape), 0.02}
+    return any(abs(math.log(tensor.std * math.sqrt(n * blocks) / one)) < 0.05 for n in (1, 2) for one in scales)
 
 
 def stray_ratio(tensor: Tensor, model: Model) -> float | None:
     """The ratio of a weight's scale to that of the whole model, if that has one and the weight strays; else None."""
     recipe = model.remember(_recipe)
-    if recipe is None or not tensor.gain or may_end_a_branch(tensor):
+    if recipe is None or not tensor.gain or may_end_a_branch(tensor, model) or width_in(tensor) <= COLOURS:
         return None
     ratio = (tensor.gain if recipe.by_fan else tensor.std) / recipe.scale
     # A fixed deviation goes with residual outputs that are smaller by the root of the depth.
     strict = recipe.is_exact and (recipe.by_fan or ratio > 1)
     return ratio if abs(math.log(ratio)) > math.log(STRAY_FACTOR if strict else LOOSE_FACTOR) else None
+
+
+def has_common_std(tensor: Tensor, model: Model) -> bool:
+    """Whether half of the weights, four at least, have its deviation whatever their fan: a fixed one is the recipe."""
+    stds = model.remember(_stds)
+    low, high = bisect_left(stds, tensor.std / EXACT), bisect_right(stds, tensor.std * EXACT)
+    return high - low >= max(LEAST_SCALED, len(stds) / 2)
+
+
+def _stds(model: Model) -> list[float]:
+    return sorted(tensor.std for tensor in judged_weights(model))
 
 
 def wrong_fan_ratio(tensor: Tensor, model: Model) -> float | None:

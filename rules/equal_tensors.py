@@ -1,5 +1,6 @@
 """IA105: a tensor is a copy of another."""
 
+import re
 from collections.abc import Iterator
 
 from initaudit.examples import bad, constant, good, normal
@@ -10,6 +11,15 @@ DRAWN = ("weight", "rnn_weight", "embedding", "bias", "rnn_bias")
 
 FEWEST = 16
 """Fewer values than this are equal too easily: biases of one unit, weights of two inputs."""
+
+
+FEW_VALUES = 4
+"""A bias of a few constants, as a forget gate's, is written, not drawn."""
+
+LEAST_COPIES, LEAST_LAYERS = 2, 2
+"""A network has several layers; one that was copied is more likely a mistake."""
+
+_NUMBER = re.compile(r"\d+")
 
 
 @rule(
@@ -26,6 +36,14 @@ FEWEST = 16
             {f"layers.{i}.fc.weight": normal(64, 32, std=0.18).of("layer") for i in range(3)},
             at=("layers.0.fc.weight", "layers.1.fc.weight", "layers.2.fc.weight"),
         ),
+        good(
+            "a whole network that follows another is only noted",
+            {
+                f"{network}.{layer}.weight": normal(64, 64, std=0.12).of(layer)
+                for network in ("policy", "reference")
+                for layer in ("fc1", "fc2")
+            },
+        ),
     ],
 )
 def equal_tensors(model: Model) -> Iterator[Fault]:
@@ -41,7 +59,9 @@ def equal_tensors(model: Model) -> Iterator[Fault]:
     ## How is it decided?
 
     Two tensors of one shape and dtype, drawn at random (not constant, not a table), agree in their extremes and in all
-    of their first four moments to the last bit. For random values that has no probability to speak of.
+    of their first four moments to the last bit. For random values that has no probability to speak of. Where a whole
+    network of two layers or more is the copy of another, under a name that differs in more than a number, it is noted
+    once, as an info: so are target networks, references and averages kept.
 
     ## When is it right?
 
@@ -55,17 +75,72 @@ def equal_tensors(model: Model) -> Iterator[Fault]:
     groups: dict[object, list[Tensor]] = {}
     for tensor in model.tensors:
         values = tensor.statistics
-        if tensor.part.role in DRAWN and values.count >= FEWEST and tensor.std > 0 and tensor.pattern is None:
+        if _is_drawn(tensor):
             key = tensor.shape, tensor.dtype, values.moments, values.minimum, values.maximum
             groups.setdefault(key, []).append(tensor)
+    networks: dict[tuple[str, ...], list[list[Tensor]]] = {}
     for tensors in groups.values():
         if len(tensors) > 1:
-            parallel = any(tensor.part.kind == "experts" or "expert" in tensor.name for tensor in tensors)
-            yield Fault(
-                tuple(tensor.name for tensor in tensors),
-                f"{len(tensors):,} tensors hold the same {tensors[0].count:,} values; expected each its own draw",
-                "draw each on its own; look for a copied layer or a seed that is set twice",
-                Severity.ERROR if parallel else None,
-                {"copies": len(tensors), "count": tensors[0].count},
-                original=tensors[0].name,
-            )
+            networks.setdefault(_roots([tensor.name for tensor in tensors]), []).append(tensors)
+    for roots, copies in networks.items():
+        if roots and len(copies) >= LEAST_COPIES and _is_whole(roots, copies, model):
+            yield _fault_of_networks(roots, copies)
+        else:
+            yield from map(_fault, copies)
+
+
+def _is_drawn(tensor: Tensor) -> bool:
+    """Whether a tensor was drawn at random, so that no other has its values by chance."""
+    values = tensor.statistics
+    drawn = tensor.part.role in DRAWN and values.count >= FEWEST and tensor.std > 0
+    return drawn and tensor.pattern is None and values.sample.distinct > FEW_VALUES
+
+
+def _fault(tensors: list[Tensor]) -> Fault:
+    parallel = any(tensor.part.kind == "experts" or "expert" in tensor.name for tensor in tensors)
+    return Fault(
+        tuple(tensor.name for tensor in tensors),
+        f"{len(tensors):,} tensors hold the same {tensors[0].count:,} values; expected each its own draw",
+        "draw each on its own; look for a copied layer or a seed that is set twice",
+        Severity.ERROR if parallel else None,
+        {"copies": len(tensors), "count": tensors[0].count},
+        original=tensors[0].name,
+    )
+
+
+def _fault_of_networks(roots: tuple[str, ...], copies: list[list[Tensor]]) -> Fault:
+    first, *others = roots
+    return Fault(
+        tuple(tensor.name for tensors in copies for tensor in tensors),
+        f"{' and '.join(others)} is a copy of {first}: all {len(copies):,} tensors that it has drawn are equal;"
+        " right for a target, a teacher or an average",
+        "if they are to be networks of their own, draw each",
+        Severity.INFO,
+        {"networks": list(roots), "tensors": len(copies)},
+        original=copies[0][0].name,
+    )
+
+
+def _roots(names: list[str]) -> tuple[str, ...]:
+    """The modules in which equal tensors stand at one place, if their names differ in more than a number; else ()."""
+    paths = [name.split(".") for name in names]
+    shared = 0
+    while shared < min(map(len, paths)) and len({path[-1 - shared] for path in paths}) == 1:
+        shared += 1
+    roots = tuple(".".join(path[: len(path) - shared]) for path in paths)
+    return roots if shared and len({_NUMBER.sub("", root) for root in roots}) == len(roots) else ()
+
+
+def _is_whole(roots: tuple[str, ...], copies: list[list[Tensor]], model: Model) -> bool:
+    """Whether one of the modules holds nothing that was drawn but these copies, layers of at least two places."""
+    copied = {tensor.name for tensors in copies for tensor in tensors}
+    layers = {tensors[0].part.layer for tensors in copies if tensors[0].is_weight}
+    whole = any(
+        all(not _is_drawn(tensor) or tensor.name in copied for tensor in model.tensors if _is_in(tensor, root))
+        for root in roots
+    )
+    return whole and len(layers) >= LEAST_LAYERS
+
+
+def _is_in(tensor: Tensor, root: str) -> bool:
+    return not root or tensor.name.startswith(root + ".")

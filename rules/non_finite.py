@@ -34,15 +34,15 @@ def non_finite(tensor: Tensor, model: Model) -> Iterator[Fault]:
 
     ## When is it right?
 
-    A mask that is added to scores holds -inf on purpose; such a table is a buffer and not judged by this rule where it
-    is recognised as one.
+    A mask that is added to scores holds -inf on purpose, and a range without an end is bounded by an infinity; they are
+    not judged by this rule where they are recognised as buffers, or where such a number stands alone.
 
     ## What to do
 
     Find the initialisation that did not run, or ran in too low a precision.
     """
     values = tensor.statistics
-    if not values.nonfinite or (tensor.part.role == "buffer" and not values.nan and not values.positive_infinite):
+    if not values.nonfinite or _is_meant(tensor):
         return
     kinds = {"NaN": values.nan, "+inf": values.positive_infinite, "-inf": values.negative_infinite}
     found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
@@ -54,3 +54,11 @@ def non_finite(tensor: Tensor, model: Model) -> Iterator[Fault]:
         negative_infinite=values.negative_infinite,
         count=values.count,
     )
+
+
+def _is_meant(tensor: Tensor) -> bool:
+    """Whether an infinity is what a mask adds to scores, or the end of a range that has none."""
+    values = tensor.statistics
+    if tensor.part.role == "buffer":
+        return not values.nan and (not values.positive_infinite or values.count == 1)
+    return not tensor.shape and tensor.part.role == "other_param" and values.negative_infinite == 1

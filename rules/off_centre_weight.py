@@ -11,6 +11,9 @@ LEAST_OFFSET = 0.1
 """The mean in deviations from which on it matters: `uniform_` in bfloat16 is off by 0.007, and of 35,000 weights of
 fresh released models only those drawn from [0, b) on purpose, at 1.7, lie beyond 0.1."""
 
+LEAST_OFFSET_OF_TABLES = 0.5
+"""The same for embeddings, whose rows may go together: a smooth table, summed up from a draw, is off by 0.2."""
+
 FEWEST = 64
 """Fewer elements than this may be off by chance, or few-valued."""
 
@@ -38,8 +41,8 @@ def off_centre_weight(tensor: Tensor) -> Iterator[Fault]:
 
     ## How is it decided?
 
-    The mean lies more than 0.1 deviations and more than six standard errors from zero, in a weight or embedding of at
-    least 64 elements that is not constant and of which no more than half are zero.
+    The mean lies more than 0.1 deviations (0.5 in an embedding) and more than six standard errors from zero, in a
+    tensor of at least 64 elements that is not constant and of which no more than half are zero.
 
     ## When is it right?
 
@@ -55,7 +58,8 @@ def off_centre_weight(tensor: Tensor) -> Iterator[Fault]:
     if values.count < FEWEST or tensor.std == 0 or 2 * values.zeros > values.count:
         return
     offset = abs(values.mean) / tensor.std
-    if offset > LEAST_OFFSET and offset * math.sqrt(values.count) > HARD_Z:
+    least = LEAST_OFFSET if tensor.is_weight else LEAST_OFFSET_OF_TABLES
+    if offset > least and offset * math.sqrt(values.count) > HARD_Z:
         sign = "; all are positive" if values.minimum >= 0 else "; all are negative" if values.maximum <= 0 else ""
         yield tensor.fault(
             f"mean {values.mean:.3g} is {offset:.2f} deviations off zero (std {tensor.std:.3g}){sign}",

@@ -14,6 +14,12 @@ AT_THE_EDGE = 20.0
 """Times 1/N: how far the largest of N uniform values may be under the bound (2e-9 beyond); by chance another draw of at
 least 1000 values comes so near to it once in 400 times, and several of one place do not."""
 
+LEAST_OTHERS = 4
+"""So many layers must show the scheme that the default ones lack."""
+
+NEAR_ZERO = 0.02
+"""A gain under this is that of a branch that starts near zero."""
+
 ROUNDING = 2.0**-8
 """How far bfloat16 may carry the largest value, as a part of it."""
 
@@ -55,8 +61,10 @@ def skipped_init(model: Model) -> Iterator[Fault]:
     ## How is it decided?
 
     Linear layers of several blocks end exactly at ±1/√fan_in and have the deviation of that uniform law, while as many
-    or more linear layers of the same blocks follow another scheme, or ``config.json`` states an `initializer_range`.
-    Convolutions and single layers are left out: stems, projections and heads are often left at the default on purpose.
+    or more linear layers of the same blocks, four at least, follow another scheme, or ``config.json`` states an
+    `initializer_range`. Orthogonal matrices and those near zero are no such scheme, nor is one by the fans (Xavier, He)
+    that is met only in other modules, which may fill themselves. Convolutions and single layers are left out: stems,
+    projections and heads are often left at the default on purpose.
 
     ## When is it right?
 
@@ -72,8 +80,12 @@ def skipped_init(model: Model) -> Iterator[Fault]:
             blocks.setdefault(place(tensor).partition("#")[0], []).append(tensor)
     for tensors in blocks.values():
         default = [tensor for tensor in tensors if _is_default(tensor)]
-        others = [tensor for tensor in tensors if not _may_be_default(tensor)]
-        if default and others and (len(others) >= len(default) or "initializer_range" in model.config):
+        others = [tensor for tensor in tensors if not _may_be_default(tensor) and _is_of_an_initialisation(tensor)]
+        if "initializer_range" in model.config:
+            enough = bool(others)
+        else:
+            enough = len(others) >= max(len(default), LEAST_OTHERS) and not _are_apart(default, others)
+        if default and enough:
             yield from _faults(default, others)
 
 
@@ -89,6 +101,24 @@ def _faults(default: list[Tensor], others: list[Tensor]) -> Iterator[Fault]:
             bound=bound,
             others=len(others),
         )
+
+
+def _is_of_an_initialisation(tensor: Tensor) -> bool:
+    """Whether its scheme is one that runs over all layers: not one for a rotation, nor for a start near zero."""
+    return tensor.scheme is not None and tensor.scheme.name != "orthogonal" and (tensor.gain or 0.0) > NEAR_ZERO
+
+
+def _are_apart(default: list[Tensor], others: list[Tensor]) -> bool:
+    """Whether the others are drawn by their fans, and stand in modules that hold none of the default ones.
+
+    Then these modules may fill themselves when they are made, as attention does by Xavier, and nothing was skipped.
+    """
+    by_fan = all(tensor.scheme and tensor.scheme.name != "normal" for tensor in others)
+    return by_fan and {_module(tensor) for tensor in others}.isdisjoint(_module(tensor) for tensor in default)
+
+
+def _module(tensor: Tensor) -> str:
+    return tensor.part.layer.rpartition(".")[0]
 
 
 def _is_drawn(tensor: Tensor) -> bool:

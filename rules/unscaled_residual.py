@@ -1,19 +1,13 @@
 """IA205: the output of a residual branch lacks the scaling by depth that the model's recipe has."""
 
 import math
-import re
 from collections.abc import Iterator
 
 from initaudit.architectures import SCALED_RESIDUALS, architecture_of
 from initaudit.examples import Recipe, bad, good, normal
 from initaudit.model import place
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
-
-OUTPUT = re.compile(
-    r"(^|\.)(c_proj|o_proj|out_proj|wo|Wo|w2|down_proj|fc2|fc_out|dense_4h_to_h|attn_out|ff_out|linear2|linear_fc2"
-    r"|linear_proj|output\.dense|attention\.dense|attn\.proj|to_out(\.0)?)\.(weight|kernel)$"
-)
-"""The matrices that end a residual branch, in the names of the field."""
+from initaudit.scale import OUTPUT
 
 NEAR = 0.03
 """How near a deviation must lie to the recipe's, unscaled, in its logarithm; √2 for a model of one block is 0.35."""

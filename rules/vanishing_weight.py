@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 
 from initaudit.examples import bad, good, normal
-from initaudit.rule import Fault, Model, Severity, rule
+from initaudit.rule import Fault, Model, Severity, Tensor, rule
 from initaudit.scale import (
     Expectation,
     as_model,
     as_siblings,
     chain_fault,
     chain_growth,
+    has_common_std,
     is_output,
     is_textbook,
     judged_weights,
@@ -34,6 +35,8 @@ DEAD_GAIN = 0.002
 CHAIN_GAIN = 0.4
 """A chain is too small only if its layers are smaller than any textbook scheme: PyTorch's default is 0.577."""
 WEAK_CHAIN = 1e-2
+LONG_CHAIN = 3
+"""Two layers may be a head that starts near zero, as those that regress sizes and offsets do: 0.001·randn twice."""
 BROKEN_CHAIN = 1e-3
 """What is left of a signal behind a plain chain: a thousandth is beyond what a learning rate makes up for."""
 
@@ -82,13 +85,14 @@ def vanishing_weight(model: Model) -> Iterator[Fault]:
     The gain is reported with what 1/sqrt(fan_in), Xavier and He would give. A weight is too small if
 
     - its gain is below 0.015 and its deviation below 0.0014: an error below a gain of 0.002. For a head, whose small
-      scale harms little, it is a warning, and only below 0.002, as for residual outputs scaled by the depth;
+      scale harms little, it is a warning, and only below 0.002, as for residual outputs scaled by the depth, and for
+      a fixed deviation that half of all weights have;
     - its deviation is 1.5 times below that of two or more siblings that agree, at six standard errors;
     - it is off the scheme of the whole model and fits no textbook scheme by any fan: 1.75 times below where nearly all
       weights follow one gain, 5 times where half of them do or where the scheme is one fixed deviation, which goes with
       residual outputs that are smaller by the root of the depth. Heads and residual outputs are spared;
     - it stands in a chain of layers without norms, each with a gain below 0.4, that leaves less than 1 % of a signal
-      (an error below 0.1 %).
+      (an error below 0.1 %, where there are three or more, or one of a gain below 0.002).
 
     ## When is it right?
 
@@ -104,7 +108,8 @@ def vanishing_weight(model: Model) -> Iterator[Fault]:
         small = all((tensor.gain or 1.0) < CHAIN_GAIN for tensor in chain)
         if small and left < WEAK_CHAIN and len(chain) > 1:
             named |= {tensor.name for tensor in chain}
-            severity = Severity.ERROR if left < BROKEN_CHAIN else None
+            short = len(chain) < LONG_CHAIN and all((tensor.gain or 0.0) > DEAD_GAIN for tensor in chain)
+            severity = Severity.ERROR if left < BROKEN_CHAIN and not short else None
             yield chain_fault(chain, f"leave {left:.3g} of a signal", severity)
     yield from _weak(model, named)
 
@@ -119,7 +124,12 @@ def _weak(model: Model, named: set[str]) -> Iterator[Fault]:
         severity = Severity.ERROR if gain < DEAD_GAIN and tensor.std < FIXED_STD and not head else None
         if odd is not None and odd < 1:
             yield scale_fault(tensor, model, as_siblings(tensor, model, odd), severity)
-        elif tensor.std < FIXED_STD and gain < (DEAD_GAIN if head or may_end_a_branch(tensor) else WEAK_GAIN):
+        elif tensor.std < FIXED_STD and gain < (DEAD_GAIN if head or _is_recipe(tensor, model) else WEAK_GAIN):
             yield scale_fault(tensor, model, Expectation("next to nothing passes"), severity)
         elif stray is not None and stray < 1 and not head and not is_textbook(tensor):
             yield scale_fault(tensor, model, as_model(tensor, stray), severity)
+
+
+def _is_recipe(tensor: Tensor, model: Model) -> bool:
+    """Whether its small scale is how the model draws: as most weights are, or by the depth at the end of branches."""
+    return may_end_a_branch(tensor, model) or has_common_std(tensor, model)

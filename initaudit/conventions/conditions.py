@@ -6,7 +6,8 @@ Each takes a tensor and its model and says yes or no. They are what keeps a conv
 import math
 import re
 
-from initaudit.model import Model, Tensor, place
+from initaudit.model import Model, Tensor
+from initaudit.paths import ends_its_list, path, step
 from initaudit.scale import is_output, width_in
 from initaudit.schemes import UNIFORM, fits
 from initaudit.significance import HARD_Z, SMALL_P, collision, variance_z
@@ -35,8 +36,8 @@ def closes_a_branch(tensor: Tensor, model: Model) -> bool:
     One zero factor leaves a branch trainable, and starts it as the identity; two on one path get no gradient, ever: two
     matrices, or a matrix and the gate behind it (a layer scale, a ReZero scalar).
     """
-    path, at = model.path(tensor), place(tensor)
-    alone = path.others(at) > 0 and path.zero_others(at) == 0
+    matrices, at = path(tensor, model), step(tensor)
+    alone = matrices.others(at) > 0 and matrices.zero_others(at) == 0
     return alone and model.repeats_zero(tensor) and not _is_behind_a_zero_gate(tensor, model)
 
 
@@ -71,18 +72,18 @@ def is_driven_by_its_bias(tensor: Tensor, model: Model) -> bool:
 
 def is_zero_head(tensor: Tensor, model: Model) -> bool:
     """Nothing reads on from it, and something before it is drawn: its units get gradients of their own at once."""
-    last = is_output(tensor, model) or model.ends_its_list(tensor)
+    last = is_output(tensor, model) or ends_its_list(tensor, model)
     return last and alike(tensor, model) and model.remember(_is_drawn)
 
 
 def _is_drawn(model: Model) -> bool:
-    return any(weight.std > 0 for weight in model.weights)
+    return any(tensor.std > 0 and len(tensor.shape) > 1 for tensor in model.tensors if tensor.part.role != "buffer")
 
 
 def has_a_nonzero_partner(tensor: Tensor, model: Model) -> bool:
     """Another matrix of the same path is not zero: the product is zero, its gradient is not."""
-    path = model.path(tensor)
-    return alike(tensor, model) and path.all.total() > path.zero.total()
+    matrices = path(tensor, model)
+    return alike(tensor, model) and matrices.all.total() > matrices.zero.total()
 
 
 def is_identity(tensor: Tensor, model: Model) -> bool:
@@ -143,14 +144,6 @@ def is_a_prior(tensor: Tensor, model: Model) -> bool:
 def averages(tensor: Tensor, model: Model) -> bool:
     """A filter that takes the mean of what it reads: one value, 1/fan_in."""
     return tensor.part.fan_in is not None and math.isclose(tensor.statistics.mean * tensor.part.fan_in, 1, rel_tol=0.01)
-
-
-def repeats_each(tensor: Tensor, model: Model) -> bool:
-    """Every filter of a convolution stands there as often as a subpixel layout in two or three dimensions needs."""
-    units = tensor.units
-    if units is None or units.equal != units.count or tensor.part.layout != "out_in":
-        return False
-    return units.count % units.classes == 0 and units.count // units.classes in (4, 8, 9, 16, 27, 64)
 
 
 def is_padding(tensor: Tensor, model: Model) -> bool:
@@ -239,6 +232,23 @@ def is_time_step(tensor: Tensor, model: Model) -> bool:
     """The inverse softplus of a time step between 0.001 and 0.1, rounding included; or a constant."""
     values = tensor.statistics
     return (alike(tensor, model) and model.repeats(tensor)) or (values.minimum >= -9.3 and values.maximum <= -1.9)
+
+
+def has_decay(tensor: Tensor, model: Model) -> bool:
+    """Its place is zero in most blocks, and some tensor of the model is a decay or a mix of a linear recurrence."""
+    return alike(tensor, model) and model.remember(_has_decay)
+
+
+def _has_decay(model: Model) -> bool:
+    return any(_DECAY.search(tensor.name[-200:]) for tensor in model.tensors)
+
+
+_DECAY = re.compile(r"time_(decay|mix|maaa?)|\.x_[rwkvag]$")
+
+
+def is_column(tensor: Tensor, model: Model) -> bool:
+    """A table of one column: one number for each row."""
+    return len(tensor.shape) == 2 and tensor.shape[1] == 1
 
 
 def always(tensor: Tensor, model: Model) -> bool:

@@ -28,7 +28,8 @@ class Convention:
 
     def names(self, tensor: Tensor) -> bool:
         """Whether its pattern is found in a tensor's name."""
-        return _compiled(self.pattern).search(tensor.name[-LONGEST_NAME:]) is not None
+        name = tensor.name[-LONGEST_NAME:].partition(":")[0].replace("/", ".")  # as torch would write it
+        return _compiled(self.pattern).search(name) is not None
 
 
 LONGEST_NAME = 500

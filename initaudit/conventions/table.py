@@ -1,5 +1,6 @@
 """What deviates on purpose: the field's conventions, one row each, the first that fits is the one named."""
 
+from initaudit.conventions import biases, scales
 from initaudit.conventions import conditions as when
 from initaudit.conventions.row import Convention
 
@@ -24,7 +25,7 @@ TABLE = (
     Convention(
         "adaptive norm starts at zero",
         _ZERO,
-        r"ada_?(ln|norm|rms|in)|modulation|modulate|to_(gamma|beta|scale|shift)\b|norm\w*\.(\w+\.)?linear\b",
+        r"ada_?(ln|norm|rms|in)|modulation|modulate|film|to_(gamma|beta|scale|shift)\b|norm\w*\.(\w+\.)?linear\b",
         when.alike,
         "Peebles & Xie 2022 (adaLN-zero)",
     ),
@@ -56,6 +57,48 @@ TABLE = (
         r"gat(e|es|ing)\b|gateway|_gate|gate_|router|preact",
         when.alike,
         "Jumper et al. 2021 (AlphaFold gating); Beck et al. 2024 (xLSTM)",
+    ),
+    Convention(
+        "gate starts at one value",
+        (*_ZERO, *_BIAS, "vanishing-weight"),
+        "",
+        biases.opens_a_gate,
+        "Jumper et al. 2021 (AlphaFold: weight 0, bias 1); Liu et al. 2021 (gMLP: weight near 0, bias 1)",
+    ),
+    Convention(
+        "layer starts as its bias says",
+        (*_ZERO, *_BIAS),
+        "",
+        biases.is_beside_a_written_bias,
+        "Jaderberg et al. 2015 (spatial transformer); Yuan et al. 2025 (native sparse attention)",
+    ),
+    Convention(
+        "coupling starts as the identity",
+        _ZERO,
+        r"coupling|(^|[._])flows?[._]|invconv|actnorm",
+        when.alike,
+        "Kingma & Dhariwal 2018 (Glow)",
+    ),
+    Convention(
+        "linear recurrence starts from its decay",
+        _ZERO,
+        r"(^|\.)(att|attention|ffn|feed_forward)\.(key|receptance|value|output|[wavg]1)\b",
+        when.has_decay,
+        "Peng et al. 2023, 2025 (RWKV-4 to RWKV-7)",
+    ),
+    Convention(
+        "recurrent part starts at zero",
+        _ZERO,
+        r"slstm",
+        when.alike,
+        "Beck et al. 2024 (xLSTM): the recurrent kernels of sLSTM",
+    ),
+    Convention(
+        "a bias for each user or item starts at zero",
+        _ZERO,
+        r"bias(es)?\.weight$",
+        when.is_column,
+        "Koren et al. 2009 (matrix factorisation)",
     ),
     Convention(
         "output layer starts at zero",
@@ -132,15 +175,57 @@ TABLE = (
     Convention(
         "weight tied to its embedding, or copied into a target network",
         ("equal-tensors", "shared-stream"),
-        r"target|teacher|ema\b|_ema|momentum|shadow|original_module|modules_to_save|ref_model|online",
+        r"target|teacher|ema\b|_ema|momentum|shadow|original_module|modules_to_save|ref_model|online|averaged",
         when.always,
         "Mnih et al. 2015 (target networks); He et al. 2020 (momentum encoders)",
     ),
     Convention(
+        "sinusoidal table",
+        ("off-centre-weight", "equal-units", "few-valued-weight", "uneven-units", "common-direction"),
+        "",
+        scales.is_sinusoidal,
+        "Vaswani et al. 2017: sin and cos of positions, kept as an embedding",
+    ),
+    Convention(
+        "equalised learning rate",
+        ("exploding-weight",),
+        "",
+        scales.is_equalised,
+        "Karras et al. 2018: weights are N(0, 1) and scaled by 1/sqrt(fan_in) when they are used",
+    ),
+    Convention(
+        "residual branch starts near zero",
+        ("vanishing-weight",),
+        "",
+        scales.ends_near_zero,
+        "Song et al. 2021 (score SDE: variance 1e-10); Durkan et al. 2019 (neural spline flows: U(±0.001))",
+    ),
+    Convention(
+        "adapter starts near the identity",
+        ("vanishing-weight",),
+        r"adapter",
+        scales.is_alike_in_scale,
+        "Houlsby et al. 2019",
+    ),
+    Convention(
+        "norm scale N(1, 0.02²)",
+        ("odd-norm-scale",),
+        "",
+        scales.is_near_one,
+        "Radford et al. 2016 (DCGAN)",
+    ),
+    Convention(
+        "norm scale by depth",
+        ("odd-norm-scale",),
+        "",
+        scales.grows_with_depth,
+        "Peng et al. 2025 (RWKV-7)",
+    ),
+    Convention(
         "subpixel kernels start as nearest neighbours",
         ("equal-units",),
-        r"upsampl|subpixel|shuffle|icnr",
-        when.repeats_each,
+        "",
+        scales.repeats_neighbours,
         "Aitken et al. 2017 (ICNR)",
     ),
     Convention(
@@ -149,6 +234,48 @@ TABLE = (
         "",
         when.is_torch_default,
         "torch.nn.Linear, ConvNd, Bilinear, RNNBase",
+    ),
+    Convention(
+        "bias drawn as its weight",
+        _BIAS,
+        "",
+        biases.is_drawn_as_its_weight,
+        "Kipf & Welling 2017 (GCN); Sitzmann et al. 2020 (SIREN): one uniform law for all parameters of a layer",
+    ),
+    Convention(
+        "forget gate starts open",
+        _BIAS,
+        "",
+        biases.is_forget_gate,
+        "Jozefowicz et al. 2015; Tallec & Ollivier 2018 (chrono)",
+    ),
+    Convention(
+        "softplus starts at one",
+        _BIAS,
+        "",
+        biases.is_softplus_of_one,
+        "Durkan et al. 2019 (neural spline flows); Jumper et al. 2021",
+    ),
+    Convention(
+        "bias at the log-odds of its classes",
+        _BIAS,
+        "",
+        biases.lies_at_log_odds,
+        "Lin et al. 2017 (RetinaNet), as in YOLO's heads",
+    ),
+    Convention(
+        "variational posterior starts scattered",
+        _BIAS,
+        r"(^|[._])(mu_bias|bias_mu)$",
+        when.always,
+        "Blundell et al. 2015 (Bayes by backprop)",
+    ),
+    Convention(
+        "input gate starts near its middle",
+        _BIAS,
+        r"(^|[._])i_?gate\b|input_?gate",
+        biases.is_small_and_random,
+        "Beck et al. 2024 (xLSTM): N(0, 0.1)",
     ),
     Convention(
         "bias a hair off zero",
@@ -167,7 +294,7 @@ TABLE = (
     Convention(
         "gate starts open or closed",
         _BIAS,
-        r"gat(e|es|ing)\b|gateway|_gate|gate_|preact|forget|highway|decay",
+        r"gat(e|es|ing)\b|gateway|_gate|gate_|preact|forget|highway|decay|ada_?ln|film",
         when.has_one_sign,
         "Jozefowicz et al. 2015; Jumper et al. 2021; Liu et al. 2021 (gMLP)",
     ),
@@ -195,7 +322,7 @@ TABLE = (
     Convention(
         "style or softmax scale starts at one",
         _BIAS,
-        r"affine|scal(e|ing)|style|temperature",
+        r"affine|scal(e|ing)|style|temperature|modulat|gamma",
         when.alike,
         "Karras et al. 2019 (StyleGAN)",
     ),

@@ -60,7 +60,8 @@ class Arrangement:
                 return None
             return plain(shape, "out_in" if length == shape[0] else "in_out", "bias length")
         if member.leaf.endswith("kernel"):
-            return plain(shape, "in_out", "bias length") if length == shape[-1] else None
+            settled = length == shape[-1] and not (_ends_in_field(shape) and length == shape[0])
+            return plain(shape, "in_out", "bias length") if settled else None
         return convolutions.settle(layer, member, length, self.surroundings)
 
     def _bias(self, layer: Layer, member: Member) -> tuple[int, ...] | None:
@@ -98,8 +99,10 @@ class Arrangement:
     def _guess(self, layer: Layer, member: Member) -> Choice:
         """The layout that neighbours and the name propose."""
         shape, leaf = member.shape, member.leaf.rstrip("0123456789")
+        if "einsum" in layer.words:
+            return plain(shape, "none", "module name")  # which axes are summed stands in the code
         if leaf.endswith("kernel"):
-            return plain(shape, "in_out", "leaf name")
+            return plain(shape, "out_in" if _ends_in_field(shape) else "in_out", "leaf name")
         if len(shape) == 3 and stacks.is_stack(layer, member, self.widths):
             return stacks.guess(layer, member, self.surroundings, self.widths)
         if leaf == "w" or (len(shape) == 2 and member.meaning == "projection"):
@@ -107,6 +110,16 @@ class Arrangement:
         if len(shape) == 2:
             return plain(shape, "out_in", "leaf name")
         return convolutions.guess(layer, member, self.surroundings)
+
+
+def _ends_in_field(shape: tuple[int, ...]) -> bool:
+    """Whether what is called a kernel has its receptive field last, as torch's have, rather than first."""
+    field = set(shape[2:])
+    return len(shape) > 3 and len(field) == 1 and max(field) <= LARGEST_FIELD < min(shape[0], shape[1])
+
+
+LARGEST_FIELD = 7
+"""A kernel's side that is told from a width at sight."""
 
 
 def _depthwise(shape: tuple[int, ...]) -> Choice:

@@ -37,6 +37,10 @@ class Line:
 
 
 LEAVES = (
+    # variational layers keep a posterior, N(mu, softplus(rho)²), its noise and its prior
+    Line("gate", "variational layers: the spread", ("^rho", "rho$")),
+    Line("buffer", "variational layers: the noise", ("^eps weight", "^eps bias", "^eps kernel", "^eps w$", "^eps b$")),
+    Line("buffer", "variational layers: the prior", ("^prior weight", "^prior bias", "^prior kernel", "^prior ")),
     Line("running_stat", "batch norm", ("^running mean$", "^running var$", "^num batches tracked$")),
     Line("running_stat", "batch norm of Keras", ("^moving mean$", "^moving variance$")),
     Line("statistic", "batch norm of Flax, if there is a norm", ("^mean$", "^var$")),
@@ -69,6 +73,7 @@ LEAVES = (
     Line("buffer", "rotary and sinusoidal positions", ("inv freq", "freqs", "cached$", "^pe$", "float tensor$")),
     Line("buffer", "indices", ("ids$", "indices$", "index$", "idx$", "idxs$", "coords table$", "grid$")),
     Line("buffer", "masks", ("mask$", "masks$", "masked bias$")),
+    Line("buffer", "ends of a range", ("lower bound$", "upper bound$")),
     Line("gate", "policies: the spread of actions", ("log std$", "logstd$")),
     Line("buffer", "detection: anchors and the mean image", ("anchors$", "mean$", "std$")),
     Line("buffer", "signal processing", ("window$", "^fb$", "fbank$", "fbanks$", "basis$", "filters$")),
@@ -84,11 +89,12 @@ LEAVES = (
     Line("gate", "attention sinks", ("sink$", "sinks$")),
     Line("gate", "graph attention: vectors that score", ("^att$", "^att src$", "^att dst$", "^attn l$", "^attn r$")),
     Line("gate", "gates and mixtures", ("alpha", "lambda", "^mix", "gating", "layer scale")),
+    Line("gate", "a factor, whatever it is called", ("mult bias$",)),
     Line("bias", "mixture of experts: balances the router", ("correction bias$", "expert bias$")),
     # positions
     Line("position", "position tables", ("^pos$", "pos embed", "pos embedding", "pos embeddings", "pos emb", "posemb")),
     Line("position", "position tables", ("position", "positions", "positional", "pos enc", "^pos", "pos$")),
-    Line("position", "relative positions", ("rel pos", "relative", "emb rel", "rel embed", "rel emb")),
+    Line("position", "relative positions", ("rel pos", "relative", "emb rel", "rel embed", "rel emb", "rel content")),
     Line("position", "a bias for each offset", ("pos bias", "bias table$", "attention biases", "alibi")),
     Line("position", "Transformer-XL's u and v, XLNet's s", ("^r w bias$", "^r r bias$", "^r s bias$", "^bias u$")),
     Line("position", "XLNet's segments", ("seg embed$",)),
@@ -125,6 +131,7 @@ MODULES = (
     Line("position", "position tables", ("pos embedding", "pos embeddings", "pos enc", "posenc", "^wpe$", "pos$")),
     Line("position", "relative positions", ("rel pos", "relpos", "relative", "rel attn", "rel emb", "rel embeddings")),
     Line("position", "a bias for each offset", ("pos bias",)),
+    Line("table", "a bias for each user or item", ("biases$",)),
     Line("table", "lookup tables", ("embed", "embeds", "embedding", "embeddings", "embedder", "emb", "embs", "^wte$")),
     Line("table", "lookup tables", ("lookup", "lut", "table", "codebook", "codebooks", "^shared$")),
     Line("table", "learned vectors in a sequence", ("token$", "tokens$", "reference points$")),
@@ -133,6 +140,7 @@ MODULES = (
     Line("activation", "activations with a slope", ("prelu", "act", "activation", "relu", "snake")),
     Line("bilinear", "bilinear layers", ("bilinear",)),
     Line("gate", "layer scales", ("^ls$", "layer scale$", "layerscale$")),
+    Line("gate", "a factor for each element", ("affine$", "scaling$")),
 )
 """What a layer is, by the module's own name."""
 

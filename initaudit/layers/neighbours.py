@@ -23,6 +23,8 @@ class Widths:
     """In how many different shapes of matrices and kernels each size is one of the first two sides."""
     nameless: Counter[Shape]
     """How many matrices of a shape have neither a bias nor a name that says what they are."""
+    signals: frozenset[int]
+    """The lengths of vectors, columns aside, and the second sides of matrices and kernels, which are what they read."""
 
     @classmethod
     def of(cls, layers: Iterable[Layer]) -> "Widths":
@@ -30,16 +32,19 @@ class Widths:
         lengths: Counter[int] = Counter()
         nameless: Counter[Shape] = Counter()
         shapes: set[Shape] = set()
+        signals: set[int] = set()
         for layer in layers:
             for member in layer.members:
                 if not member.is_floating:
                     continue
                 if len(member.core) == 1:
                     lengths[member.core[0]] += 1
+                    signals.update(member.shape[-1:])
                 elif len(member.shape) >= 2:
                     shapes.add(member.shape[:2])
                     nameless[member.shape] += len(layer.members) == 1 and layer.surname == "nothing"
-        return cls(lengths, Counter(side for shape in shapes for side in set(shape)), nameless)
+        sides = Counter(side for shape in shapes for side in set(shape))
+        return cls(lengths, sides, nameless, frozenset(signals | {shape[1] for shape in shapes}))
 
     def meet(self, size: int, *, apart_from: Shape) -> bool:
         """Whether a size is the width of anything but tensors of this shape."""

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 
 from initaudit.statistics.values import Statistics
 
+from . import names
 from .grouping import Layer, Member, Path
 from .names import Meaning
 from .neighbours import Widths
 from .values import Role
+
+_TABLES = frozenset(("embed", "embedding", "emb", "token", "tokens"))
+"""Words of what leads into a table's width, or is the table."""
 
 _FROM_NAMES: Mapping[Meaning, Role] = {
     "running_stat": "running_stat",
@@ -101,6 +105,8 @@ class Judge:
         """Whether a scale and a shift of one shape are a norm's: they are, if there is something to normalise."""
         shift = next(member for member in layer.members if member.meaning in ("bias", "shift"))
         factor, offset = self.statistics.get(scale.name), self.statistics.get(shift.name)
+        if factor and not factor.is_constant and len(scale.core) > 1:
+            return None  # a matrix with a bias for each of its elements, as those that embed numbers have
         if factor and offset and factor.is_constant and offset.is_constant and factor.mean == 0 != offset.mean:
             return None  # it says what to scale by, and begins with the shift
         return Verdict("norm_scale", "sibling shapes") if math.prod(scale.shape) > 1 else None
@@ -124,11 +130,19 @@ class Judge:
         """The role of a weight or scale that is no norm's."""
         if member.meaning == "scale" or len(member.shape) < 2:
             return Verdict("other_param", "rank")
-        if len(member.core) < 2 and member.leaf not in ("weight", "kernel", "w"):
+        if len(member.core) < 2 and (member.leaf not in ("weight", "kernel", "w") or self._is_gating(member)):
             return Verdict("other_param", "rank")
+        if layer.meaning == "gate" and len(member.shape) == 2 and len(layer.members) == 1:
+            return Verdict("other_param", "module name")
         if layer.has("rnn_weight"):
             return Verdict("rnn_weight", "sibling shapes")
         return self._lookup(member, layer) or Verdict("weight", "rank")
+
+    def _is_gating(self, member: Member) -> bool:
+        """Whether a vector that broadcasts over a map, [1, channels, 1, …], is ones: it only multiplies."""
+        values = self.statistics.get(member.name)
+        broadcasts = len(member.shape) > 2 and member.shape[0] == 1
+        return broadcasts and values is not None and values.is_constant and values.mean == 1
 
     def _lookup(self, member: Member, layer: Layer) -> Verdict | None:
         """Whether a matrix is looked up in rather than multiplied by: it has no bias then, and its rows are a width."""
@@ -145,10 +159,13 @@ class Judge:
             if entries < min(width, 32) and "bias" in layer.words:
                 return None  # few heads read many offsets; a table has many offsets
             return Verdict("positional" if named == "position" else "embedding", "module name")
+        if named == "matrix" and not _TABLES.isdisjoint(layer.words) and width < entries:
+            values = self.statistics.get(member.name)  # "to embed" may be either: as torch draws them, they differ
+            return Verdict("embedding", "values") if values is not None and _is_standard(values) else None
         if named == "matrix" or bare:
             return None
         around = layer.surname
-        if around in ("position", "table") and not self.widths.meet(entries, apart_from=shape):
+        if around in ("position", "table") and entries not in self.widths.signals:
             return Verdict("positional" if around == "position" else "embedding", "name of the module around")
         return None if layer.is_numbered else self._nameless_lookup(member)
 
@@ -194,12 +211,15 @@ def _offset(member: Member, layer: Layer, norm: Verdict | None) -> Verdict:
         return Verdict("other_param", "leaf name")
     if layer.has("rnn_weight"):
         return Verdict("rnn_bias", "sibling shapes")
+    if len(layer.members) == 1 and (math.prod(member.shape) == 1 or len(member.core) > 1) and not layer.stem:
+        return Verdict("other_param", "rank")  # a logit's offset, or a table of offsets, as wide as no layer around it
     return Verdict("bias", "leaf name")
 
 
 def _table(member: Member, layer: Layer) -> Verdict:
     """The role of a tensor that is itself called an embedding, as in Flax and Keras or as a bare parameter."""
-    if layer.meaning == "position":
+    around = names.module(names.words(layer.path[-2])) if len(layer.path) > 1 else "nothing"
+    if "position" in (layer.meaning, around):
         return Verdict("positional", "module name")
     if len(member.core) <= 1:
         return Verdict("token", "rank")

@@ -1,0 +1,132 @@
+"""Conditions of the scale of weights and norms: what makes an unusual one part of a recipe."""
+
+import itertools
+import math
+import re
+
+from initaudit.model import Model, Tensor
+from initaudit.paths import ends_its_list, path, step
+from initaudit.scale import judged_weights
+from initaudit.significance import HARD_Z, log_std_error, variance_z
+
+MOST = 0.6
+"""The share of a model's weights that must be drawn from N(0, 1) for it to scale them when they are used."""
+
+LEAST_LAYERS, FLAT = 4, 64
+
+ORDINARY_GAIN = 0.05
+"""A matrix with such a gain passes a signal on."""
+
+ALIKE = 1.15
+"""The factor within which the deviations of one place agree."""
+
+SPREAD = 0.02
+"""The deviation of batch norms' scales about one in adversarial networks."""
+
+ROUNDED = 2e-3
+"""What bfloat16 may change in a mean square."""
+
+_EQUALISED = re.compile(
+    r"modulat|to_?rgbs?\b|mapping|synthesis|emb_gain|out_gain|noise_strength|resample_filter|w_avg|equal(ised|ized)?_"
+)
+_LAST_IN_NAME = re.compile(r"^(.*?)_?(\d+)$")
+
+
+def is_equalised(tensor: Tensor, model: Model) -> bool:
+    """Most weights are N(0, 1), and the names of its modules, or weights without a shape, say that it scales them.
+
+    A flat vector of N(0, 1) that is called a weight has no fan: it is cut, shaped and scaled when it is used.
+    """
+    return model.remember(_equalises)
+
+
+def _equalises(model: Model) -> bool:
+    weights = judged_weights(model)
+    ones = [tensor for tensor in weights if _is_standard(tensor)]
+    flat = sum(
+        _is_standard(tensor) and tensor.name.endswith("weight") and len(tensor.shape) == 1 and tensor.count >= FLAT
+        for tensor in model.tensors
+    )
+    said = any(_EQUALISED.search(tensor.name[-200:]) for tensor in model.tensors)
+    return (said and len(ones) >= max(LEAST_LAYERS, MOST * len(weights))) or (flat > 0 and len(ones) > 0)
+
+
+def _is_standard(tensor: Tensor) -> bool:
+    kurtosis = tensor.statistics.moments.kurtosis
+    return tensor.std > 0 and abs(math.log(tensor.std)) < HARD_Z * log_std_error(tensor.count, kurtosis)
+
+
+def ends_near_zero(tensor: Tensor, model: Model) -> bool:
+    """It ends its branch, its siblings have the same deviation, and other matrices of the branch pass a signal on."""
+    peers, matrices = model.peers(tensor), path(tensor, model)
+    if peers.count < 2 or peers.values[-1] > ALIKE * peers.values[0] or not _ends_its_branch(tensor, model):
+        return False
+    ordinary = (other for other in model.weights if (other.gain or 0.0) > ORDINARY_GAIN)
+    return any(step(other) in matrices.all for other in ordinary)
+
+
+def _ends_its_branch(tensor: Tensor, model: Model) -> bool:
+    """Whether it is the last of the matrices in its module whose names differ in their number alone."""
+    parent, _, own = tensor.part.layer.rpartition(".")
+    if own.isdecimal():
+        return int(own) > 0 and ends_its_list(tensor, model)
+    match = _LAST_IN_NAME.match(own[-100:])
+    return match is not None and model.remember(_last_of_names).get(f"{parent}.{match[1]}") == int(match[2]) > 0
+
+
+def _last_of_names(model: Model) -> dict[str, int]:
+    last: dict[str, int] = {}
+    for tensor in model.weights:
+        parent, _, own = tensor.part.layer.rpartition(".")
+        match = _LAST_IN_NAME.match(own[-100:])
+        if match is not None and len(match[2]) < 10:
+            key = f"{parent}.{match[1]}"
+            last[key] = max(last.get(key, 0), int(match[2]))
+    return last
+
+
+def is_alike_in_scale(tensor: Tensor, model: Model) -> bool:
+    """The siblings of several blocks have the same deviation."""
+    peers = model.peers(tensor)
+    return peers.count > 1 and peers.values[-1] < ALIKE * peers.values[0]
+
+
+def grows_with_depth(tensor: Tensor, model: Model) -> bool:
+    """One value throughout, at most two, that rises or falls from block to block: a law of the depth."""
+    values = [other.statistics for other in sorted((tensor, *model.kin(tensor)), key=_depth)]
+    if len(values) < 3 or not all(one.is_constant and 0 < one.minimum <= 2 for one in values):
+        return False
+    steps = [after.minimum - before.minimum for before, after in itertools.pairwise(values)]
+    return all(one > 0 for one in steps) or all(one < 0 for one in steps)
+
+
+def _depth(tensor: Tensor) -> list[int]:
+    return [int(number) for number in re.findall(r"\d{1,9}", tensor.name)]
+
+
+def is_near_one(tensor: Tensor, model: Model) -> bool:
+    """It is N(1, 0.02²), as the scales of all norms of the model with running statistics are."""
+    running = {other.part.layer for other in model.tensors if other.part.role == "running_stat"}
+    scales = [t for t in model.tensors if t.part.role == "norm_scale" and t.part.layer in running]
+    return tensor.part.layer in running and len(scales) > 1 and all(map(_is_about_one, scales))
+
+
+def _is_about_one(tensor: Tensor) -> bool:
+    values = tensor.statistics
+    centred = abs(values.mean - 1) < HARD_Z * SPREAD / math.sqrt(values.count)
+    return centred and values.std > 0 and abs(variance_z(values.std**2, values.count, SPREAD, 3.0)) < HARD_Z
+
+
+def is_sinusoidal(tensor: Tensor, model: Model) -> bool:
+    """The largest value is exactly one and the mean square one half, as sin² + cos² = 1 makes it."""
+    values = tensor.statistics
+    return values.maximum == values.largest == 1 and abs(values.moments.rms**2 - 0.5) < ROUNDED
+
+
+def repeats_neighbours(tensor: Tensor, model: Model) -> bool:
+    """Every filter of a convolution stands there r² or r³ times in a row, as pixel shuffling places them."""
+    units = tensor.units
+    if units is None or units.equal != units.count or tensor.part.kind != "conv" or units.count % units.classes:
+        return False
+    times = units.count // units.classes
+    return times in (4, 8, 9, 16, 27, 64) and units.equal_at == tuple(range(len(units.equal_at)))
