@@ -36,14 +36,6 @@ _NUMBER = re.compile(r"\d+")
             {f"layers.{i}.fc.weight": normal(64, 32, std=0.18).of("layer") for i in range(3)},
             at=("layers.0.fc.weight", "layers.1.fc.weight", "layers.2.fc.weight"),
         ),
-        good(
-            "a whole network that follows another is only noted",
-            {
-                f"{network}.{layer}.weight": normal(64, 64, std=0.12).of(layer)
-                for network in ("policy", "reference")
-                for layer in ("fc1", "fc2")
-            },
-        ),
     ],
 )
 def equal_tensors(model: Model) -> Iterator[Fault]:

@@ -1,5 +1,6 @@
 """IA202: the values of a weight are too large for its fan."""
 
+import math
 from collections.abc import Iterator
 
 from initaudit.examples import bad, good, normal
@@ -11,6 +12,7 @@ from initaudit.scale import (
     as_siblings,
     chain_fault,
     chain_growth,
+    has_common_std,
     is_textbook,
     judged_weights,
     odd_ratio,
@@ -25,6 +27,8 @@ LARGE_GAIN = 3.5
 fan, which are spared at any size."""
 BROKEN_GAIN = 10.0
 """From here on ten layers multiply a signal by 10^10, and one saturates whatever it feeds."""
+UNSCALED = 0.05
+"""How near to one, in its logarithm, a deviation is that was left as `randn` gives it."""
 BROKEN_CHAIN = 1e3
 """What a plain chain may make of a signal: a thousandfold saturates or overflows whatever reads it."""
 
@@ -59,7 +63,8 @@ def exploding_weight(model: Model) -> Iterator[Fault]:
 
     The gain is reported with what 1/sqrt(fan_in), Xavier and He would give. A weight is too large if
 
-    - its gain is above 3.5, an error above 10, and fits no textbook scheme by any fan;
+    - its gain is above 3.5, an error above 10, and fits no textbook scheme by any fan; it stays a warning where half
+      of all weights are N(0, 1), as with equalised learning rates;
     - its deviation is 1.5 times above that of two or more siblings that agree, at six standard errors;
     - it is off the scheme of the whole model, 1.75 times where nearly all weights follow one, 5 times where half do,
       and fits no textbook scheme by any fan;
@@ -91,11 +96,13 @@ def _large(model: Model, named: set[str]) -> Iterator[Fault]:
             continue
         gain, textbook = tensor.gain or 0.0, is_textbook(tensor)
         odd, stray, fan = odd_ratio(tensor, model), stray_ratio(tensor, model), wrong_fan_ratio(tensor, model)
-        severity = Severity.ERROR if gain > BROKEN_GAIN and not textbook else None
+        common = abs(math.log(tensor.std)) < UNSCALED and has_common_std(tensor, model)
+        severity = Severity.ERROR if gain > BROKEN_GAIN and not textbook and not common else None
         if odd is not None and odd > 1:
             yield scale_fault(tensor, model, as_siblings(tensor, model, odd), severity)
         elif gain > LARGE_GAIN and not textbook:
-            yield scale_fault(tensor, model, Expectation(f"a signal grows {gain:.3g}-fold"), severity)
+            scaled = ", unless it is scaled when it is used, as most weights are drawn so" if common else ""
+            yield scale_fault(tensor, model, Expectation(f"a signal grows {gain:.3g}-fold{scaled}"), severity)
         elif stray is not None and stray > 1 and not textbook:
             yield scale_fault(tensor, model, as_model(tensor, stray), severity)
         elif fan is not None:

@@ -61,4 +61,4 @@ def _is_meant(tensor: Tensor) -> bool:
     values = tensor.statistics
     if tensor.part.role == "buffer":
         return not values.nan and (not values.positive_infinite or values.count == 1)
-    return not tensor.shape and tensor.part.role == "other_param" and values.negative_infinite == 1
+    return values.count == 1 and tensor.part.role == "other_param" and values.negative_infinite == 1

@@ -126,7 +126,9 @@ def is_sinusoidal(tensor: Tensor, model: Model) -> bool:
 def repeats_neighbours(tensor: Tensor, model: Model) -> bool:
     """Every filter of a convolution stands there r² or r³ times in a row, as pixel shuffling places them."""
     units = tensor.units
-    if units is None or units.equal != units.count or tensor.part.kind != "conv" or units.count % units.classes:
+    if units is None or units.equal != units.count or tensor.part.kind != "conv":
+        return False
+    if units.classes < 2 or units.count % units.classes:
         return False
     times = units.count // units.classes
     return times in (4, 8, 9, 16, 27, 64) and units.equal_at == tuple(range(len(units.equal_at)))
