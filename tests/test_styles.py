@@ -328,6 +328,19 @@ def test_every_weight_left_unscaled_is_a_warning_that_names_the_other_reading(tm
     assert "scaled when it is used" in finding.message
 
 
+def test_a_bias_is_not_blamed_for_its_weight_where_all_are_drawn_as_theirs(tmp_path: Path) -> None:
+    layers = in_blocks(lambda i: {"conv.weight": even(96, 16, 3, bound=0.1), "conv.bias": even(96, bound=0.1)})
+    assert found(layers, tmp_path) == {}
+    said = found(layers | {"blocks.1.conv.weight": full(0.05, 96, 16, 3)}, tmp_path)
+    assert set(said) == {"blocks.1.conv.weight"}
+    said = found(layers | {"blocks.1.conv.bias": full(1, 96)}, tmp_path)
+    assert said == {"blocks.1.conv.bias": {"IA401"}}
+
+
+def test_a_constant_is_no_posterior_that_starts_scattered(tmp_path: Path) -> None:
+    assert "IA401" in found(variational() | {"fc0.mu_bias": full(1, 96)}, tmp_path)["fc0.mu_bias"]
+
+
 def test_a_bias_at_random_beside_a_weight_of_another_law_is_found(tmp_path: Path) -> None:
     tensors = {"fc.weight": even(96, 64, bound=0.125), "fc.bias": even(96, bound=0.25)}
     assert found(tensors, tmp_path) == {"fc.bias": {"IA401"}}

@@ -7,6 +7,7 @@ import math
 
 from initaudit.model import Model, Tensor
 from initaudit.schemes import UNIFORM, fits
+from initaudit.significance import HARD_Z
 
 WRITTEN = 2
 """How often at least each value of a bias occurs on average that was written by hand, not drawn."""
@@ -22,6 +23,10 @@ SOFTPLUS_OF_ONE, NEAR_ONE = math.log(math.expm1(1)), 0.01
 
 LEAST_LOG_ODDS = -8.0
 """The log-odds of one object in three thousand places; detectors start at -4.6 to -6.9."""
+
+
+SMALL = 0.15
+"""The largest deviation of biases that are drawn about zero; in use is 0.1."""
 
 
 def opens_a_gate(tensor: Tensor, model: Model) -> bool:
@@ -57,8 +62,24 @@ def _is_written(bias: Tensor) -> bool:
 def is_drawn_as_its_weight(tensor: Tensor, model: Model) -> bool:
     """A bias from the very uniform law, ends included, that the weight of its layer was drawn from.
 
-    So do layers of one's own that draw all their parameters in one loop, by whatever fan.
+    So do layers of one's own that draw all their parameters in one loop, by whatever fan. Where most biases of a model
+    are drawn so, one whose weight is at fault is not to blame for it, as long as it is uniform and small itself.
     """
+    if _shares_its_law(tensor, model):
+        return True
+    values, (sharing, others) = tensor.statistics, model.remember(_sharing)
+    flat = values.largest < 1 and fits(values, tensor.dtype, UNIFORM, values.largest / math.sqrt(3))
+    return sharing > others and not values.is_constant and flat
+
+
+def _sharing(model: Model) -> tuple[int, int]:
+    """How many biases that are not zero were drawn as their weights, and how many were not."""
+    biases = [tensor for tensor in model.tensors if tensor.is_bias and tensor.std > 0]
+    sharing = sum(_shares_its_law(tensor, model) for tensor in biases)
+    return sharing, len(biases) - sharing
+
+
+def _shares_its_law(tensor: Tensor, model: Model) -> bool:
     for weight in model.partners(tensor):
         if weight.is_weight and weight.count > tensor.count and weight.std > 0:
             ends = weight.statistics.largest, tensor.statistics.largest
@@ -94,6 +115,12 @@ def lies_at_log_odds(tensor: Tensor, model: Model) -> bool:
 
 
 def is_small_and_random(tensor: Tensor, model: Model) -> bool:
-    """A draw about zero with a deviation of at most 0.15, in most blocks."""
+    """A draw about zero with a deviation of at most 0.15."""
     values = tensor.statistics
-    return model.repeats(tensor) and 0 < values.std < 0.15 and values.largest < 1
+    centred = abs(values.mean) < HARD_Z * SMALL / math.sqrt(values.count)
+    return 0 < values.std < SMALL and values.largest < HARD_Z * SMALL and centred
+
+
+def spreads_its_gates(tensor: Tensor, model: Model) -> bool:
+    """Several values, none beyond 8, where a sigmoid is open or closed for good."""
+    return not tensor.statistics.is_constant and tensor.statistics.largest <= -LEAST_LOG_ODDS

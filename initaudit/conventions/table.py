@@ -267,8 +267,15 @@ TABLE = (
         "variational posterior starts scattered",
         _BIAS,
         r"(^|[._])(mu_bias|bias_mu)$",
-        when.always,
+        biases.is_small_and_random,
         "Blundell et al. 2015 (Bayes by backprop)",
+    ),
+    Convention(
+        "gates spread over time scales",
+        _BIAS,
+        r"slstm\w*\.\w*bias",
+        biases.spreads_its_gates,
+        "Beck et al. 2024 (xLSTM): forget gates by a power law of the block",
     ),
     Convention(
         "input gate starts near its middle",
