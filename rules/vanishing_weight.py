@@ -30,6 +30,8 @@ lower, which `FIXED_STD` spares, and heads.
 FIXED_STD = 0.0014
 """Deviations from here on are fixed scales in use, whatever gain a small fan makes of them: 0.02, and 0.02/√(2·100)
 where the residual branches of a hundred blocks end."""
+LEAST_COMMON = 9e-4
+"""The smallest fixed deviation that a whole model is drawn with: 0.001, in equivariant networks that step by little."""
 DEAD_GAIN = 0.002
 """Under this gain a layer passes on less than 1/500 of its input, and as little of the gradient."""
 CHAIN_GAIN = 0.4
@@ -86,7 +88,7 @@ def vanishing_weight(model: Model) -> Iterator[Fault]:
 
     - its gain is below 0.015 and its deviation below 0.0014: an error below a gain of 0.002. For a head, whose small
       scale harms little, it is a warning, and only below 0.002, as for residual outputs scaled by the depth, and for
-      a fixed deviation that half of all weights have;
+      a fixed deviation of 0.001 and more that half of all weights have;
     - its deviation is 1.5 times below that of two or more siblings that agree, at six standard errors;
     - it is off the scheme of the whole model and fits no textbook scheme by any fan: 1.75 times below where nearly all
       weights follow one gain, 5 times where half of them do or where the scheme is one fixed deviation, which goes with
@@ -132,4 +134,4 @@ def _weak(model: Model, named: set[str]) -> Iterator[Fault]:
 
 def _is_recipe(tensor: Tensor, model: Model) -> bool:
     """Whether its small scale is how the model draws: as most weights are, or by the depth at the end of branches."""
-    return may_end_a_branch(tensor, model) or has_common_std(tensor, model)
+    return may_end_a_branch(tensor, model) or (tensor.std > LEAST_COMMON and has_common_std(tensor, model))
