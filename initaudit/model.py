@@ -300,8 +300,9 @@ def place(tensor: Tensor) -> str:
 def _place_of_layer(layer: str) -> str:
     mark = "/" if "/" in layer else "."
     parts = layer.split(mark)
+    counted = mark == "/" or parts[0] == "params"  # as Flax and Keras name layers
     for at in range(len(parts) - 1):
-        if parts[at].isdigit() or parts[at + 1].isdigit() or _COUNTED.fullmatch(parts[at]):
+        if parts[at].isdigit() or parts[at + 1].isdigit() or (counted and _COUNTED.fullmatch(parts[at])):
             parts[at] = _NUMBER.sub("#", parts[at])
     return mark.join(parts)
 
