@@ -70,7 +70,7 @@ def test_the_number_of_workers_can_be_chosen(tmp_path: Path) -> None:
 def test_whoever_is_killed_the_others_end_and_nobody_waits(tmp_path: Path, what: str, status: int, words: str) -> None:
     path = written(tmp_path / "model.safetensors", vit(Draw()))
     alone = {"OPENBLAS_NUM_THREADS": "1"}  # else numpy has threads, and helpers are started afresh
-    arguments = ("-m", "tests.killed", what, "check", path, "--workers", 3)
+    arguments = ("-m", "tests.killed", what, "check", path, "--workers", 2)
     outcome = spawn_python(*arguments, variables=alone, timeout=15)
     assert outcome.status == status
     assert words in outcome.err
