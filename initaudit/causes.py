@@ -9,6 +9,9 @@ from initaudit.model import Fault, Model, Tensor, place
 PRECEDENCE = (
     "non-finite",
     "garbage-value",
+    "nonzero-bias",
+    "odd-norm-scale",
+    "nonzero-norm-shift",
     "zero-weight",
     "constant-weight",
     "equal-units",

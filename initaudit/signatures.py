@@ -9,6 +9,9 @@ from initaudit.significance import log_std_error
 STANDARD_ERRORS, ROUNDING = 3.0, 0.01
 """How near a deviation must come to a mistake's, in its logarithm: standard errors, and at least a hundredth."""
 
+FIXED = ("normal", "uniform", "trunc_normal")
+"""Schemes of one deviation for all fans."""
+
 DISTINCT = 0.05
 """A mistake that changes the scale by less explains nothing."""
 
@@ -29,9 +32,10 @@ def likely_cause(tensor: Tensor, expected: float, model: Model) -> str:
 def _mistakes(tensor: Tensor, expected: float, model: Model) -> Iterator[tuple[float, str]]:
     """Deviations that mistakes give, with the words for each."""
     fan_in, fan_out = tensor.part.fan_in, tensor.part.fan_out
+    by_fan = not _is_fixed(tensor, model)
     yield expected**2, "its variance had been passed for the deviation"
     yield expected**0.5, "its root had been passed, a deviation taken for a variance"
-    if fan_in and fan_out:
+    if by_fan and fan_in and fan_out:
         yield expected * math.sqrt(fan_in / fan_out), "fan_out had been used for fan_in"
     blocks = len(model.kin(tensor)) + 1
     if blocks > 1:
@@ -42,6 +46,20 @@ def _mistakes(tensor: Tensor, expected: float, model: Model) -> Iterator[tuple[f
     yield expected * math.sqrt(3), "the bound of a uniform had been taken for the deviation"
     yield expected * math.sqrt(2), "the gain of ReLU, sqrt(2), had been applied once more"
     yield expected / math.sqrt(2), "the gain of ReLU, sqrt(2), were missing"
+    if by_fan:
+        yield from _wrong_fans(tensor, expected, model)
+    for power in (10.0, 0.1, 100.0, 0.01):
+        yield expected * power, f"a factor of {power:g} had slipped in"
+
+
+def _is_fixed(tensor: Tensor, model: Model) -> bool:
+    """Whether its siblings have one deviation whatever their fans: then no fan can have been mistaken for another."""
+    schemes = [other.scheme for other in model.kin(tensor) if other.scheme is not None]
+    return 2 * sum(scheme.is_named and scheme.name in FIXED for scheme in schemes) > len(schemes)
+
+
+def _wrong_fans(tensor: Tensor, expected: float, model: Model) -> Iterator[tuple[float, str]]:
+    """Deviations that another fan gives: of a kernel, a head, a stack, a shard."""
     area = math.prod(tensor.shape[2:])
     if tensor.part.kind == "conv" and area > 1:
         yield expected * math.sqrt(area), "the area of the kernel were missing in the fan"
@@ -52,5 +70,3 @@ def _mistakes(tensor: Tensor, expected: float, model: Model) -> Iterator[tuple[f
         yield expected / math.sqrt(tensor.shape[-1]), "the fan of the whole stack of experts had been used"
     for shards in (4, 8, 16):
         yield expected * math.sqrt(shards), f"the fan of one of {shards} shards had been used"
-    for power in (10.0, 0.1, 100.0, 0.01):
-        yield expected * power, f"a factor of {power:g} had slipped in"

@@ -74,8 +74,8 @@ def odd_distribution(tensor: Tensor, model: Model) -> Iterator[Fault]:
         low, middle, high = peers.spread_of_others(kurtosis)
         if high - low < ODD_KURTOSIS and abs(kurtosis - middle) > max(ODD_KURTOSIS, HARD_Z * 2 * error):
             yield tensor.fault(
-                f"kurtosis {kurtosis:.2f} ({_law(kurtosis)});"
-                f" its {peers.count - 1:,} siblings have {middle:.2f} ({_law(middle)})",
+                f"kurtosis {kurtosis:.2f} ({_law(kurtosis, error)});"
+                f" its {peers.count - 1:,} siblings have {middle:.2f} ({_law(middle, error)})",
                 advice=redraw_advice(tensor, model),
                 kurtosis=kurtosis,
                 expected_kurtosis=middle,
@@ -113,8 +113,8 @@ def _own_kurtosis(tensor: Tensor) -> float | None:
     return kurtosis
 
 
-def _law(kurtosis: float) -> str:
-    """The law that has such a kurtosis, in a word."""
+def _law(kurtosis: float, error: float) -> str:
+    """The law that has such a kurtosis, in a word; ``error`` is the standard error of the kurtosis."""
     laws = {1.8: "uniform", 2.37: "normal cut at 2 deviations", 3.0: "normal"}
     nearest = min(laws, key=lambda at: abs(at - kurtosis))
-    return laws[nearest] if abs(nearest - kurtosis) < ODD_KURTOSIS else "none of the usual laws"
+    return laws[nearest] if abs(nearest - kurtosis) < max(ODD_KURTOSIS, HARD_Z * error) else "none of the usual laws"

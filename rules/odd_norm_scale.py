@@ -1,10 +1,10 @@
 """IA403: the scale of a norm does not start at one."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from initaudit.examples import bad, constant, good, normal
-from initaudit.places import places_of, value_of
+from initaudit.places import Place, places_of, value_of
 from initaudit.rule import Fault, Model, Severity, rule
 
 LARGEST = 10.0
@@ -28,6 +28,13 @@ _BLOCKS = {f"blocks.{i}.norm.bias": constant(0, 64) for i in range(3)}
             at="blocks.1.norm.weight",
         ),
         bad(
+            "zeros in every batch norm: nothing passes",
+            {f"blocks.{i}.bn.weight": constant(0, 64) for i in range(3)}
+            | {f"blocks.{i}.bn.running_mean": constant(0, 64) for i in range(3)}
+            | {f"blocks.{i}.bn.running_var": constant(1, 64) for i in range(3)},
+            at=("blocks.0.bn.weight", "blocks.1.bn.weight", "blocks.2.bn.weight"),
+        ),
+        bad(
             "drawn like a weight",
             {f"blocks.{i}.norm.weight": normal(64, std=0.02) for i in range(3)} | _BLOCKS,
             at=("blocks.0.norm.weight", "blocks.1.norm.weight", "blocks.2.norm.weight"),
@@ -47,7 +54,8 @@ def odd_norm_scale(model: Model) -> Iterator[Fault]:
 
     All elements of a scale are to be one value: 1, or what the norms of the same place in the other blocks hold, up to
     10. A value that stands alone in the whole model needs to be one. Norms of one place are reported together; as an
-    error where only some of them differ.
+    error where only some of them differ, or where every norm of the model is zero and multiplies as it stands, as
+    batch norms do: then nothing passes through it.
 
     ## When is it right?
 
@@ -59,6 +67,10 @@ def odd_norm_scale(model: Model) -> Iterator[Fault]:
     """
     places = list(places_of(model, "norm_scale", usual=1.0))
     shared = Counter(at.common for at in places for _ in at.tensors)
+    if set(shared) == {0.0} and _multiply_as_they_stand(places, model):
+        for at in places:
+            yield from at.faults(at.tensors, 1.0, Severity.ERROR)
+        return
     for at in places:
         expected = 1.0 if at.common is None else at.common
         odd = tuple(tensor for tensor in at.odd if value_of(tensor) != 1.0)
@@ -66,3 +78,10 @@ def odd_norm_scale(model: Model) -> Iterator[Fault]:
             odd, expected = at.tensors, 1.0
         if odd:
             yield from at.faults(odd, expected, Severity.ERROR if len(odd) < len(at.tensors) else None)
+
+
+def _multiply_as_they_stand(places: Sequence[Place], model: Model) -> bool:
+    """Whether the norms of a model add no one to their scales: they keep running statistics, or are of a known type."""
+    running = {tensor.part.layer for tensor in model.tensors if tensor.part.role == "running_stat"}
+    parts = [tensor.part for at in places for tensor in at.tensors]
+    return all(part.layer in running or part.evidence.startswith("type ") for part in parts)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from initaudit.examples import Recipe, bad, constant, good, normal, uniform
 from initaudit.model import place
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.scale import is_output
 
 FEWEST = 1000
 """Smaller weights do not show a scheme beyond doubt."""
@@ -76,8 +77,10 @@ def skipped_init(model: Model) -> Iterator[Fault]:
     """
     blocks: dict[str, list[Tensor]] = {}
     for tensor in model.weights:
-        if tensor.part.kind == "linear" and tensor.count >= FEWEST and _is_drawn(tensor) and model.repeats(tensor):
-            blocks.setdefault(place(tensor).partition("#")[0], []).append(tensor)
+        if tensor.part.kind == "linear" and tensor.count >= FEWEST and _is_drawn(tensor):
+            around = _blocks_around(tensor, model)
+            if around is not None:
+                blocks.setdefault(around, []).append(tensor)
     for tensors in blocks.values():
         default = [tensor for tensor in tensors if _is_default(tensor)]
         others = [tensor for tensor in tensors if not _may_be_default(tensor) and _is_of_an_initialisation(tensor)]
@@ -101,6 +104,14 @@ def _faults(default: list[Tensor], others: list[Tensor]) -> Iterator[Fault]:
             bound=bound,
             others=len(others),
         )
+
+
+def _blocks_around(tensor: Tensor, model: Model) -> str | None:
+    """What a layer is looked at with: all blocks of its kind, or the list it stands in and does not end; else None."""
+    if model.repeats(tensor):
+        return place(tensor).partition("#")[0]
+    is_listed = tensor.part.layer.rpartition(".")[2].isdecimal() and not is_output(tensor, model)
+    return f"{_module(tensor)}." if is_listed else None
 
 
 def _is_of_an_initialisation(tensor: Tensor) -> bool:

@@ -39,6 +39,9 @@ CHAIN_GAIN = 0.4
 WEAK_CHAIN = 1e-2
 LONG_CHAIN = 3
 """Two layers may be a head that starts near zero, as those that regress sizes and offsets do: 0.001·randn twice."""
+LOST_CHAIN = 1e-6
+"""The same where the layers are PyTorch's default: its gain of 0.577 leaves so little behind 16 layers and ReLUs. Worth
+knowing, not more: it is what everyone's `nn.Linear` does."""
 BROKEN_CHAIN = 1e-3
 """What is left of a signal behind a plain chain: a thousandth is beyond what a learning rate makes up for."""
 
@@ -113,6 +116,8 @@ def vanishing_weight(model: Model) -> Iterator[Fault]:
             short = len(chain) < LONG_CHAIN and all((tensor.gain or 0.0) > DEAD_GAIN for tensor in chain)
             severity = Severity.ERROR if left < BROKEN_CHAIN and not short else None
             yield chain_fault(chain, f"leave {left:.3g} of a signal", severity)
+        elif left < LOST_CHAIN and all((tensor.gain or 1.0) < 1 for tensor in chain):
+            yield chain_fault(chain, f"leave {left:.3g} of a signal", Severity.INFO)
     yield from _weak(model, named)
 
 

@@ -46,6 +46,15 @@ def test_one_cause_in_a_weight_gives_one_finding(code: str, tmp_path: Path) -> N
     assert said(tmp_path, CAUSES[code]) == [code]
 
 
+def test_a_bias_that_is_not_finite_is_neither_intended_nor_found_twice(tmp_path: Path) -> None:
+    model = gpt2(Draw())
+    name = "transformer.h.2.mlp.c_fc.bias"
+    model[name] = np.full_like(model[name], np.nan)
+    (audited,) = audit([written(tmp_path / "model.safetensors", model)], tuple(RULES.values())).audited
+    assert [(finding.rule, finding.tensors) for finding in audited.findings] == [("IA501", (name,))]
+    assert name not in {row.tensor for row in audited.intended}
+
+
 def test_what_a_rule_that_is_left_out_would_have_explained_is_said(tmp_path: Path) -> None:
     assert said(tmp_path, half_dead, ignore=["IA104"]) == ["IA201"]
 

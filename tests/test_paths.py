@@ -8,7 +8,7 @@ import pytest
 from initaudit.audit import audit
 from initaudit.registry import load_rules
 from tests.checkpoints import written
-from tests.recipes import Draw, Tensors, dit, llama, lora, vit
+from tests.recipes import Draw, Tensors, dit, gpt2, llama, lora, vit
 
 RULES = tuple(load_rules().values())
 
@@ -42,6 +42,12 @@ def test_two_zero_matrices_on_one_path_never_learn(parts: tuple[str, ...], tmp_p
     model = llama(Draw())
     assert errors(model, tmp_path) == set()
     names = zeroed(model, *parts)
+    assert errors(model, tmp_path) == names
+
+
+def test_a_zero_matrix_that_makes_queries_and_keys_never_learns(tmp_path: Path) -> None:
+    model = gpt2(Draw())
+    names = {name for name in zeroed(model, ".c_attn.") if name.endswith("weight")}
     assert errors(model, tmp_path) == names
 
 

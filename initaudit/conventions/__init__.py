@@ -12,7 +12,12 @@ __all__ = ["TABLE", "Convention", "excuse", "is_second_factor"]
 
 
 def excuse(rule: str, tensor: Tensor, model: Model) -> str | None:
-    """The name of the first convention by which what a rule finds at a tensor is intended, or None."""
+    """The name of the first convention by which what a rule finds at a tensor is intended, or None.
+
+    No convention has values that are not finite.
+    """
+    if tensor.statistics.nonfinite:
+        return None
     return next((row.name for row in TABLE if row.covers(rule, tensor, model)), None)
 
 

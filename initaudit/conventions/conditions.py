@@ -22,6 +22,7 @@ ROUND_VOCABULARY, MOST_PADDED = 64, 128
 """Vocabularies are padded to multiples of 64 or 128, so that fewer rows than that are added."""
 
 _SHORTCUT = re.compile(r"shortcut|downsample|identity|skip|residual")
+_QUERIES_AND_KEYS = re.compile(r"qkv|query_key|c_attn\b|in_proj_weight|(^|[._])qk\b")
 _LIST_NUMBER = re.compile(r"(^|\.)\d+(?=\.)")
 
 
@@ -34,8 +35,11 @@ def closes_a_branch(tensor: Tensor, model: Model) -> bool:
     """Several blocks are alike in it, and it is the only zero factor on its path.
 
     One zero factor leaves a branch trainable, and starts it as the identity; two on one path get no gradient, ever: two
-    matrices, or a matrix and the gate behind it (a layer scale, a ReZero scalar).
+    matrices, or a matrix and the gate behind it (a layer scale, a ReZero scalar). A matrix that makes queries and keys
+    is two: where both are zero, each is the other's gradient.
     """
+    if _QUERIES_AND_KEYS.search(tensor.name[-200:]):
+        return False
     matrices, at = path(tensor, model), step(tensor)
     alone = matrices.others(at) > 0 and matrices.zero_others(at) == 0
     return alone and model.repeats_zero(tensor) and not _is_behind_a_zero_gate(tensor, model)
@@ -187,7 +191,7 @@ def closes_its_block(tensor: Tensor, model: Model) -> bool:
         if tensor.name in last:
             adding = [model[name] for name, adds in last.items() if adds]
             zeros = sum(other.statistics.zeros == other.count for other in adding)
-            return tensor.statistics.zeros == tensor.count and 2 * zeros >= len(adding)
+            return bool(adding) and tensor.statistics.zeros == tensor.count and 2 * zeros >= len(adding)
     return False
 
 

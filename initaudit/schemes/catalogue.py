@@ -148,6 +148,6 @@ def _fixed(family: Family) -> Iterator[Candidate]:
             )
         elif family is UNIFORM:
             yield Candidate("uniform", family, std / 3**0.5, f"U(±{std:g})", rank, {"bound": std})
-            yield Candidate("uniform", family, std, f"U(0, {std:g}²)", 1, {"bound": std * 3**0.5})
+            yield Candidate("uniform", family, std, f"U(±{std:g}·sqrt(3))", 1, {"bound": std * 3**0.5})
         else:
             yield Candidate("normal", family, std, f"N(0, {std:g}²)", rank)
