@@ -9,6 +9,7 @@ import pytest
 
 from initaudit.settings import SettingsError, find_settings, read_settings
 from tests.checkpoints import FIXTURES, ROOT, faulty, mlp, run, spawn, written
+from tests.recipes import Draw, gpt2
 
 ERROR = FIXTURES / "bad" / "IA101-zero-weight.safetensors"
 WARNING = FIXTURES / "bad" / "IA401-nonzero-bias.safetensors"
@@ -228,6 +229,16 @@ def test_fix_leaves_alone_what_is_waived(project):
     settle(project, '[per-tensor-ignores]\n"fc2.weight" = ["IA101"]')
     outcome = run("fix", ERROR, "--dry-run")
     assert (outcome.status, "Nothing to redraw" in outcome.out) == (0, True)
+
+
+def test_fix_does_not_draw_as_siblings_whose_fault_is_waived(project):
+    model = gpt2(Draw())
+    model |= {name: model[name] * 100 for name in model if name.endswith("c_fc.weight")}
+    model["transformer.h.2.mlp.c_fc.weight"] *= 0
+    path = written(project / "model.safetensors", model)
+    settle(project, '[per-tensor-ignores]\n"*.c_fc.weight" = ["IA202"]')
+    outcome = run("fix", path, "--dry-run")
+    assert "normal, std 0.02  as 6 of 6 weights of this model" in outcome.out
 
 
 @pytest.mark.parametrize("glob", ["m.safetensors", "out/m.safetensors", "out/*", "*"])

@@ -51,7 +51,7 @@ def fix(
     sound = [one for one in found if isinstance(one, Understood)]
     audited = [judge(one, rules, exclude=exclude) for one in sound]
     failures += tuple(failure for one in audited for failure in one.failures)
-    plans = [plan_repair(one, said, wishes) for one, said in zip(sound, audited, strict=True)]
+    plans = [plan_repair(one, wishes) for one in audited]
     unrepaired = tuple(row for plan in plans for row in plan.unrepaired)
     places = Places(path, destination)
     left = places.leftovers(shard for one in sound for shard in one.checkpoint.shards)

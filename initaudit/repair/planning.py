@@ -3,18 +3,17 @@
 from collections.abc import Mapping, Sequence
 
 from initaudit.conventions import is_second_factor
-from initaudit.findings import Audited, Finding
+from initaudit.findings import Audited, Finding, healthy
 from initaudit.model import Model
 from initaudit.remedies import AskedError, Healthy, Remedy, Wish, choose
 from initaudit.repair.values import Plan, Redraw, Unrepaired
-from initaudit.understanding import Understood
 
 NO_SCHEME = "nothing says what it should hold: name a scheme for it with --scheme"
 
 
-def plan_repair(one: Understood, audited: Audited, wishes: Sequence[Wish] = ()) -> Plan:
+def plan_repair(audited: Audited, wishes: Sequence[Wish] = ()) -> Plan:
     """What the findings at warning and above ask for; a wish of the user's goes before what the model says."""
-    model, path = one.model, one.checkpoint.path
+    model, path = audited.model, audited.checkpoint.path
     found = [finding for finding in audited.findings if finding.severity != "info"]
     by_tensor: dict[str, list[Finding]] = {}
     for finding in found:
@@ -22,25 +21,25 @@ def plan_repair(one: Understood, audited: Audited, wishes: Sequence[Wish] = ()) 
             by_tensor.setdefault(name, []).append(finding)
     redraws = []
     unrepaired = [Unrepaired(path, f.tensor, (f.rule,), f.beyond_repair) for f in found if f.beyond_repair]
-    kept, healthy = _kept_zeros(by_tensor, model), Healthy(model, by_tensor.keys())
+    kept, others = _kept_zeros(by_tensor, model), healthy(model, audited.findings, audited.waived)
     for name, findings in by_tensor.items():
         rules = tuple(sorted({finding.rule for finding in findings}))
         wished = any(wish.covers(model[name]) for wish in wishes)
         if name in kept and not wished:
             continue
-        remedy = _remedy(name, findings, healthy, wishes)
+        remedy = _remedy(name, findings, others, wishes)
         if isinstance(remedy, Remedy):
             redraws.append(Redraw(name, rules, remedy))
         else:
             unrepaired.append(Unrepaired(path, name, rules, remedy))
-    before = {redraw.tensor: one.statistics[redraw.tensor] for redraw in redraws}
+    before = {redraw.tensor: model[redraw.tensor].statistics for redraw in redraws}
     order = sorted(redraws, key=lambda redraw: redraw.tensor)
-    return Plan(one.checkpoint, tuple(order), tuple(unrepaired), before)
+    return Plan(audited.checkpoint, tuple(order), tuple(unrepaired), before)
 
 
-def _remedy(name: str, findings: Sequence[Finding], healthy: Healthy, wishes: Sequence[Wish]) -> Remedy | str:
+def _remedy(name: str, findings: Sequence[Finding], others: Healthy, wishes: Sequence[Wish]) -> Remedy | str:
     """What a tensor is filled with, or why nothing is known; the last wish that covers it counts."""
-    tensor = healthy.model[name]
+    tensor = others.model[name]
     for wish in reversed(wishes):
         if wish.covers(tensor):
             try:
@@ -48,7 +47,7 @@ def _remedy(name: str, findings: Sequence[Finding], healthy: Healthy, wishes: Se
             except AskedError as error:
                 return str(error)
     evidence = next((finding.evidence for finding in findings if "expected_std" in finding.evidence), {})
-    return choose(tensor, healthy, evidence) or NO_SCHEME
+    return choose(tensor, others, evidence) or NO_SCHEME
 
 
 def _kept_zeros(by_tensor: Mapping[str, Sequence[Finding]], model: Model) -> frozenset[str]:
