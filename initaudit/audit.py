@@ -12,7 +12,7 @@ from initaudit.findings import Audited, Failure, Finding, Intended, NotJudged, R
 from initaudit.model import Fault, Model
 from initaudit.recipe import describe
 from initaudit.remedies import choose
-from initaudit.rule import Rule, Severity
+from initaudit.rule import Rule
 from initaudit.understanding import Progress, Understood, crashed, understood, why_left_out
 
 PROVENANCE, OF_FRESH = "IA6", ("IA2", "IA3", "IA4")
@@ -55,7 +55,7 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
         if reason is not None:
             not_judged.append(NotJudged(checkpoint.path, entry.name, entry.dtype, reason))
     not_judged += [NotJudged(checkpoint.path, row.name, row.type, row.reason) for row in checkpoint.aside]
-    if not one.statistics and not model.unfilled:
+    if not one.can_be_judged:
         failures.append(Failure(checkpoint.path, NOTHING_TO_JUDGE))
     return Audited(
         checkpoint=checkpoint,
@@ -75,7 +75,7 @@ def _with_repairs(findings: Sequence[Finding], waived: Sequence[Waived], model: 
     """The findings, each with what its tensor should be filled with, as far as the healthy ones tell."""
     others = healthy(model, findings, waived)
     for finding in findings:
-        asked = finding.severity is not Severity.INFO and finding.faulty
+        asked = finding.asks_for_repair and finding.faulty
         if asked and not finding.beyond_repair and finding.faulty[0] in model:
             yield replace(finding, repair=choose(model[finding.faulty[0]], others, finding.evidence))
         else:

@@ -50,6 +50,11 @@ class Finding:
         """Where the fault is: the first of its tensors."""
         return self.tensors[0]
 
+    @property
+    def asks_for_repair(self) -> bool:
+        """Whether it is a warning or an error; an info is to be known, and all may stay as it is."""
+        return self.severity is not Severity.INFO
+
     def order(self) -> tuple[int, str, tuple[str, ...]]:
         """The worst first, then by rule and place."""
         return self.severity.rank, self.rule, self.tensors
@@ -89,7 +94,7 @@ class NotJudged:
 
 def healthy(model: Model, findings: Iterable[Finding], waived: Iterable[Waived]) -> Healthy:
     """The tensors of a model in which nothing was found at warning or above, heard or not."""
-    doubtful = (finding for finding in findings if finding.severity is not Severity.INFO)
+    doubtful = (finding for finding in findings if finding.asks_for_repair)
     faulty = [name for finding in doubtful for name in finding.faulty]
     return Healthy(model, frozenset([*faulty, *(row.tensor for row in waived)]))
 

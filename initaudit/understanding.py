@@ -31,6 +31,11 @@ class Understood:
     """The tensors that were only planned: on the meta device, without values."""
 
     @property
+    def can_be_judged(self) -> bool:
+        """Whether there is anything for rules: a tensor with values, or one that should have them."""
+        return bool(self.statistics or self.unfilled)
+
+    @property
     def model(self) -> Model:
         """What rules judge: the tensors that have values."""
         entries = sorted(

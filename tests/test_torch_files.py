@@ -176,6 +176,13 @@ def test_a_tensor_that_was_saved_without_values_is_found(tmp_path: Path) -> None
     assert [row[:2] for row in found(audit([tmp_path / "model.pt"], RULES))] == [("IA504", ("fc4.weight",))]
 
 
+def test_a_file_of_tensors_without_values_is_something_to_judge_and_to_inspect(tmp_path: Path) -> None:
+    torch.save({"fc4.weight": torch.empty(10, 10, device="meta")}, tmp_path / "model.pt")
+    assert run("check", tmp_path / "model.pt").status == 1
+    outcome = run("inspect", tmp_path / "model.pt")
+    assert (outcome.status, outcome.err) == (0, "")
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("make", "reason"),

@@ -59,7 +59,7 @@ def inspect(
                 continue
             read += [shard.path for shard in one.checkpoint.shards]
             inspections.append(inspection_of(one))
-            if not one.statistics:
+            if not one.can_be_judged:
                 complaints.append(f"{one.checkpoint.path}: {NOTHING_TO_JUDGE}")
 
     def said(output: Output) -> str:
