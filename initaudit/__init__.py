@@ -73,8 +73,7 @@ def check(
         TypeError: a string was given where a list of names is taken, or the source is none of these.
 
     """
-    if any(isinstance(names, str) for names in (select, ignore, exclude)):
-        raise TypeError("select, ignore and exclude take a list of names, not one string")
+    _require_lists(select=select, ignore=ignore, exclude=exclude)
     from initaudit.audit import audit
     from initaudit.registry import load_rules, select_rules
 
@@ -124,11 +123,15 @@ def fix(
 
     Raises:
         InitauditError: a scheme, rule or device is not known, torch is missing, or something cannot be written.
-        ValueError: both ``output`` and ``in_place`` were given.
+        ValueError: both ``output`` and ``in_place`` were given, or ``backup`` without ``in_place``.
+        TypeError: a string was given where a list is taken.
 
     """
+    _require_lists(schemes=schemes, select=select, ignore=ignore, exclude=exclude)
     if output is not None and in_place:
         raise ValueError("output and in_place exclude each other")
+    if backup and not in_place:
+        raise ValueError("backup goes with in_place")
     from initaudit.registry import load_rules, select_rules
     from initaudit.remedies import wish_of
     from initaudit.repair import Destination
@@ -138,6 +141,13 @@ def fix(
     destination = Destination(Path(output) if output is not None else None, in_place, backup, force)
     wishes = [wish_of(text) for text in schemes]
     return repair(Path(path), rules, destination, exclude=exclude, wishes=wishes, seed=seed, device=device, key=key)
+
+
+def _require_lists(**given: Sequence[str]) -> None:
+    """Refuse a string, which is a sequence of its letters: a glob `*` among them would match everything."""
+    for name, texts in given.items():
+        if isinstance(texts, str):
+            raise TypeError(f"{name} takes a list of strings, not one string")
 
 
 def __getattr__(name: str) -> Any:

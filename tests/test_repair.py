@@ -13,11 +13,13 @@ import torch
 from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_torch
 
+from initaudit import workers as workers_module
 from initaudit.audit import audit
+from initaudit.errors import InitauditError
 from initaudit.registry import load_rules
 from initaudit.repair import Destination, Repair, fix
 from initaudit.repair.drawing import device_of
-from tests.checkpoints import FIXTURES, indexed, run, written
+from tests.checkpoints import DTYPES, FIXTURES, faulty, indexed, run, written
 from tests.recipes import DEPTH, Draw, Tensors, gpt2, llama, lora, mixture, olmo
 from tests.test_faults import PLANTS, VECTORS, Plant, gpt
 from tests.test_recipes import FAULTS
@@ -200,8 +202,6 @@ def test_of_copies_one_stays_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["F64", "F32", "F16", "BF16"])
 def test_every_dtype_is_drawn_in_float32_and_cast_once(dtype: str, tmp_path: Path) -> None:
-    from tests.checkpoints import DTYPES
-
     model = {name: values.astype(DTYPES[dtype]) for name, values in gpt2(Draw()).items()}
     name = "transformer.h.2.attn.c_attn.weight"
     model[name] = model[name] * np.zeros((), DTYPES[dtype])
@@ -210,6 +210,15 @@ def test_every_dtype_is_drawn_in_float32_and_cast_once(dtype: str, tmp_path: Pat
     assert_whole(path, before, repaired(path))
     generator_free = load_torch(path)[name].float()
     assert generator_free.std().item() == pytest.approx(0.02, rel=0.01)
+
+
+def test_a_weight_in_a_dtype_of_powers_alone_is_said_not_to_be_drawn(tmp_path: Path) -> None:
+    model = faulty()
+    model["fc3.weight"] = np.ones((10, 64), DTYPES["F8_E8M0"])
+    outcome = run("fix", written(tmp_path / "model.safetensors", model), "--in-place")
+    assert (outcome.status, outcome.err) == (1, "")
+    assert "not repaired  fc3.weight (IA102): cannot be drawn in F8_E8M0" in outcome.out
+    assert load_torch(tmp_path / "model.safetensors")["fc2.weight"].any()
 
 
 def test_one_seed_gives_one_result_whatever_else_is_repaired(tmp_path: Path) -> None:
@@ -286,8 +295,6 @@ def test_a_folder_comes_along_as_a_whole(tmp_path: Path) -> None:
     ],
 )
 def test_a_scheme_can_be_chosen_by_hand(scheme: str, check: Callable[[Any], bool], tmp_path: Path) -> None:
-    from tests.checkpoints import faulty
-
     path = written(tmp_path / "model.safetensors", faulty(layer="fc1"))
     outcome = run("fix", path, "--in-place", "--scheme", scheme, "--output-format", "json")
     (row,) = outcome.document["repairs"]
@@ -296,8 +303,6 @@ def test_a_scheme_can_be_chosen_by_hand(scheme: str, check: Callable[[Any], bool
 
 
 def test_a_constant_that_was_asked_for_is_said_to_be_still_reported(tmp_path: Path) -> None:
-    from tests.checkpoints import faulty
-
     path = written(tmp_path / "model.safetensors", faulty(layer="fc1"))
     outcome = run("fix", path, "--in-place", "--scheme", "constant:value=0.5")
     assert outcome.status == 1
@@ -419,5 +424,42 @@ def test_python_repairs_as_the_command_does(tmp_path: Path) -> None:
     repair = initaudit.fix(path, output=output, schemes=["normal:std=0.1"])
     assert [row.redraw.tensor for row in repair.repaired] == ["fc2.weight"]
     assert initaudit.check(output).ok("warning")
-    with pytest.raises(ValueError, match="exclude each other"):
-        initaudit.fix(path, output=output, in_place=True)
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "words"),
+    [
+        ({"in_place": True}, ValueError, "exclude each other"),
+        ({"backup": True}, ValueError, "backup goes with in_place"),
+        ({"exclude": "fc9.*"}, TypeError, "exclude takes a list"),
+        ({"schemes": "normal:std=0.1"}, TypeError, "schemes takes a list"),
+        ({"device": "gpu"}, InitauditError, "device is auto, cpu or cuda, not 'gpu'"),
+        ({"device": "cuda:0"}, InitauditError, "device is auto, cpu or cuda, not 'cuda:0'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_python_is_guarded_as_the_command_is(
+    more: dict[str, Any], error: type[Exception], words: str, tmp_path: Path
+) -> None:
+    import initaudit
+
+    path, output = FIXTURES / "bad" / "IA101-zero-weight.safetensors", tmp_path / "out.safetensors"
+    with pytest.raises(error, match=words):
+        initaudit.fix(path, output=output, **more)
+    assert not output.exists()
+
+
+def test_a_repair_reads_with_as_many_processes_as_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def measure_all(judged: Any, *, workers: int, **more: Any) -> Any:
+        asked.append(workers)
+        return workers_module.measure_all(judged, workers=workers, **more)
+
+    monkeypatch.setattr("initaudit.understanding.measure_all", measure_all)
+    path = written(tmp_path / "model.safetensors", faulty())
+    assert run("fix", path, "--dry-run", "--workers", 1).status == 0
+    assert run("fix", path, "--dry-run", "--workers", 3).status == 0
+    assert asked == [1, 3]

@@ -13,11 +13,17 @@ _CODES = {
     torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8",
     torch.uint16: "U16", torch.uint32: "U32", torch.uint64: "U64", torch.bool: "BOOL", torch.complex64: "C64",
 }  # fmt: skip
+_DTYPES = {code: dtype for dtype, code in _CODES.items()}
 
 
 def code_of(dtype: torch.dtype) -> str:
     """The name of a dtype as safetensors spells it, or torch's own in capitals where it has none."""
     return _CODES.get(dtype, str(dtype).removeprefix("torch.").upper())
+
+
+def dtype_of(code: str) -> torch.dtype:
+    """The dtype that safetensors spells so; one that torch does not have is a `KeyError`."""
+    return _DTYPES[code]
 
 
 def entry_of(name: str, tensor: torch.Tensor, begin: int) -> Entry:

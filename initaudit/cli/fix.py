@@ -7,11 +7,19 @@ from types import FrameType
 
 import click
 
-from initaudit.cli.options import PATH, exclude_option, key_option, output_options, rule_options, settings_options
+from initaudit.cli.options import (
+    PATH,
+    exclude_option,
+    key_option,
+    output_options,
+    rule_options,
+    settings_options,
+    workers_option,
+)
 from initaudit.cli.outputs import Output, deliver, outputs_of
 from initaudit.cli.settled import rules_of, settings_of
 from initaudit.cli.status import FAILED, TERMINATED
-from initaudit.cli.terminal import complain, text_layout
+from initaudit.cli.terminal import complain, progress_bars, text_layout
 
 
 @click.command()
@@ -32,6 +40,7 @@ from initaudit.cli.terminal import complain, text_layout
 @exclude_option
 @key_option
 @settings_options
+@workers_option
 @output_options(["text", "json"])
 def fix(
     path: Path,
@@ -51,6 +60,7 @@ def fix(
     key: str | None,
     config: Path | None,
     isolated: bool,
+    workers: int | None,
     output_format: str | None,
     output_file: Path | None,
     reports: tuple[Output, ...],
@@ -79,17 +89,19 @@ def fix(
     wishes = [wish_of(text) for text in schemes]
     destination = Destination() if dry_run else Destination(output, in_place, backup, force)
     signal.signal(signal.SIGTERM, _terminated)
-    repair = fix(
-        path,
-        rules,
-        destination,
-        exclude=globs,
-        wishes=wishes,
-        seed=seed,
-        device=device,
-        workers=available_cores(),
-        key=key,
-    )
+    with progress_bars(hidden=False) as bars:
+        repair = fix(
+            path,
+            rules,
+            destination,
+            exclude=globs,
+            wishes=wishes,
+            seed=seed,
+            device=device,
+            workers=workers or available_cores(),
+            progress=bars,
+            key=key,
+        )
     from initaudit.report.repair import render_json, render_text
 
     def said(output: Output) -> str:

@@ -14,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import init
 
+from initaudit.checkpoint.torch_tensors import dtype_of
 from initaudit.checkpoint.values import Entry
+from initaudit.errors import InitauditError
 from initaudit.layers.axes import unit_axis
 from initaudit.layers.values import Part
 from initaudit.remedies import Remedy
@@ -23,34 +25,25 @@ from initaudit.remedies.values import shrink
 PIECE = 1 << 24
 """Elements that are drawn at a time, 64 MB of float32: memory stays the same for any tensor."""
 
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
-    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
-}
-
 
 def device_of(asked: str) -> str:
-    """The device to draw on: ``auto`` is CUDA where there is one.
+    """The device to draw on, ``cpu`` or ``cuda``: ``auto`` is CUDA where there is one.
 
     Raises:
-        RuntimeError: CUDA was asked for and there is none.
+        InitauditError: it is none of these, or CUDA was asked for and there is none.
 
     """
+    if asked not in ("auto", "cpu", "cuda"):
+        raise InitauditError(f"device is auto, cpu or cuda, not {asked!r}")
     if asked == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("no CUDA device was found")
+        raise InitauditError("no CUDA device was found")
     return ("cuda" if torch.cuda.is_available() else "cpu") if asked == "auto" else asked
 
 
 def draw(entry: Entry, part: Part, remedy: Remedy, *, seed: int, device: str = "cpu") -> Iterator[NDArray[np.uint8]]:
     """The bytes of a tensor, filled anew, in the order of memory and in pieces of up to `PIECE` elements."""
     for values in _pieces(entry, part, remedy, seed, device):
-        cast = values.reshape(-1).contiguous().to(DTYPES[entry.dtype]).cpu()
+        cast = values.reshape(-1).contiguous().to(dtype_of(entry.dtype)).cpu()
         yield cast.view(torch.uint8).numpy()
 
 

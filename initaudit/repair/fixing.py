@@ -1,6 +1,6 @@
 """The whole of a repair: audit, plan, draw into copies, audit these again, and give them their names."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Thread
@@ -9,7 +9,7 @@ from types import ModuleType
 from initaudit.audit import judge
 from initaudit.checkpoint.opening import reopen
 from initaudit.checkpoint.reading import Reader
-from initaudit.checkpoint.values import Shard
+from initaudit.checkpoint.values import Checkpoint, Shard
 from initaudit.errors import InitauditError
 from initaudit.findings import Failure
 from initaudit.remedies import Wish
@@ -20,7 +20,7 @@ from initaudit.repair.planning import plan_repair
 from initaudit.repair.values import Plan, Redraw, Repair, Repaired, Unrepaired
 from initaudit.rule import Rule
 from initaudit.statistics import PIECE_BYTES, Statistics, measure
-from initaudit.understanding import Understood, understood, understood_from
+from initaudit.understanding import Progress, Understood, understood, understood_from
 
 
 def fix(
@@ -33,6 +33,7 @@ def fix(
     seed: int = 0,
     device: str = "auto",
     workers: int = 1,
+    progress: Callable[[Checkpoint], Progress | None] | None = None,
     key: str | None = None,
 ) -> Repair:
     """Redraw what ``check`` reports at warning or above, and write the result where it is wanted.
@@ -46,7 +47,7 @@ def fix(
     """
     if not destination.is_dry:
         Thread(target=_warm_up, daemon=True).start()
-    found = list(understood([path], exclude=exclude, workers=workers, key=key))
+    found = list(understood([path], exclude=exclude, workers=workers, progress=progress, key=key))
     failures = tuple(one for one in found if isinstance(one, Failure))
     sound = [one for one in found if isinstance(one, Understood)]
     audited = [judge(one, rules, exclude=exclude) for one in sound]
@@ -62,10 +63,7 @@ def fix(
         )
         return Repair(seed, device, None, planned, unrepaired, failures, notes)
     drawing = _drawing()
-    try:
-        device = drawing.device_of(device)
-    except RuntimeError as error:
-        raise InitauditError(str(error)) from error
+    device = drawing.device_of(device)
     repaired: list[Repaired] = []
     still: list[Unrepaired] = []
     places.require(shard for plan in plans for shard in _touched(plan))
@@ -147,7 +145,7 @@ def _still_reported(
     redrawn: dict[str, Redraw] = {redraw.tensor: redraw for redraw in plan.redraws}
     said: dict[str, set[str]] = {}
     for finding in again.findings:
-        for name in finding.faulty if finding.severity != "info" else ():
+        for name in finding.faulty if finding.asks_for_repair else ():
             if name in redrawn:
                 said.setdefault(name, set()).add(finding.rule)
     path = plan.checkpoint.path

@@ -10,11 +10,14 @@ from initaudit.repair.values import Plan, Redraw, Unrepaired
 
 NO_SCHEME = "nothing says what it should hold: name a scheme for it with --scheme"
 
+NOT_DRAWN = frozenset({"F8_E8M0"})
+"""Of the dtypes that are judged those that can hold no draw: powers of two, with neither sign nor zero."""
+
 
 def plan_repair(audited: Audited, wishes: Sequence[Wish] = ()) -> Plan:
     """What the findings at warning and above ask for; a wish of the user's goes before what the model says."""
     model, path = audited.model, audited.checkpoint.path
-    found = [finding for finding in audited.findings if finding.severity != "info"]
+    found = [finding for finding in audited.findings if finding.asks_for_repair]
     by_tensor: dict[str, list[Finding]] = {}
     for finding in found:
         for name in () if finding.beyond_repair else finding.faulty:
@@ -27,7 +30,8 @@ def plan_repair(audited: Audited, wishes: Sequence[Wish] = ()) -> Plan:
         wished = any(wish.covers(model[name]) for wish in wishes)
         if name in kept and not wished:
             continue
-        remedy = _remedy(name, findings, others, wishes)
+        drawn = model[name].dtype not in NOT_DRAWN
+        remedy = _remedy(name, findings, others, wishes) if drawn else f"cannot be drawn in {model[name].dtype}"
         if isinstance(remedy, Remedy):
             redraws.append(Redraw(name, rules, remedy))
         else:
