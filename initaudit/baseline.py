@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from initaudit.errors import InitauditError
+from initaudit.errors import InitauditError, errno_text
 from initaudit.findings import Report
 from initaudit.locations import absolute
 
@@ -54,7 +54,7 @@ def read_baseline(file: Path) -> Baseline:
     except FileNotFoundError as error:
         raise InitauditError(f"{file}: no such baseline: --write-baseline {file} makes one") from error
     except OSError as error:
-        raise InitauditError(f"{file}: {(error.strerror or str(error)).lower()}") from error
+        raise InitauditError(f"{file}: {errno_text(error)}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InitauditError(f"{file}: is no baseline ({type(error).__name__}: {error})") from error
     return Baseline(file, entries)

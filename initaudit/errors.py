@@ -25,3 +25,8 @@ class RuleError(InitauditError):
 
 class SelectionError(InitauditError):
     """A rule was asked for by a code, prefix or name that no rule has."""
+
+
+def errno_text(error: OSError) -> str:
+    """What the system says is wrong, in lower case."""
+    return (error.strerror or str(error)).lower()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from initaudit.errors import InitauditError
+from initaudit.errors import InitauditError, errno_text
 from initaudit.locations import absolute
 from initaudit.report.formats import FORMATS
 from initaudit.suggestions import suggestion
@@ -90,7 +90,7 @@ def _parsed(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError(f"{file}: {(error.strerror or str(error)).lower()}") from error
+        raise SettingsError(f"{file}: {errno_text(error)}") from error
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{file}: is no TOML: {error}") from error
 

@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from initaudit.errors import CheckpointError
+from initaudit.errors import CheckpointError, errno_text
 
 
 def open_file(path: Path) -> tuple[int, os.stat_result]:
@@ -44,8 +44,3 @@ def read_text(path: Path, *, limit: int) -> str:
             return file.read(limit).decode("utf-8")
         except OSError as error:
             raise CheckpointError(path, errno_text(error)) from error
-
-
-def errno_text(error: OSError) -> str:
-    """What the system says is wrong, in lower case."""
-    return (error.strerror or str(error)).lower()

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
-from initaudit.checkpoint.files import errno_text, read_text
+from initaudit.checkpoint.files import read_text
 from initaudit.checkpoint.opening import SUFFIXES, open_weights, suffix_note
 from initaudit.checkpoint.sharded import INDEX_SUFFIX, read_index
 from initaudit.checkpoint.values import Checkpoint
-from initaudit.errors import CheckpointError
+from initaudit.errors import CheckpointError, errno_text
 
 CONFIG_NAMES = ("config.json", "adapter_config.json")
 MAX_CONFIG_BYTES = 10_000_000  # real ones are a few KB; a hint is not worth more

@@ -13,9 +13,9 @@ from typing import Any, BinaryIO, NoReturn
 
 from safetensors import SafetensorError, safe_open
 
-from initaudit.checkpoint.files import errno_text, open_file
+from initaudit.checkpoint.files import open_file
 from initaudit.checkpoint.values import Entry, Shard, Stamp
-from initaudit.errors import CheckpointError
+from initaudit.errors import CheckpointError, errno_text
 
 LENGTH_BYTES = 8
 START_BYTES = 64  # in which the mark of any other format would stand

@@ -8,9 +8,9 @@ from typing import BinaryIO, Literal
 
 from initaudit.checkpoint import header
 from initaudit.checkpoint.archive import Record, read_records
-from initaudit.checkpoint.files import errno_text, open_file
+from initaudit.checkpoint.files import open_file
 from initaudit.checkpoint.values import Aside, Shard
-from initaudit.errors import CheckpointError
+from initaudit.errors import CheckpointError, errno_text
 
 Format = Literal["safetensors", "torch", "npz"]
 

@@ -15,9 +15,9 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from initaudit.checkpoint.files import errno_text, open_file
+from initaudit.checkpoint.files import open_file
 from initaudit.checkpoint.values import Entry, Shard, Stamp
-from initaudit.errors import CheckpointError
+from initaudit.errors import CheckpointError, errno_text
 
 MOST_INFLATED = 1 << 30
 """Bytes up to which a compressed tensor is inflated, since that takes as much memory; a bomb ends here."""

@@ -14,7 +14,7 @@ from initaudit.cli.rule import rule
 from initaudit.cli.status import FAILED, INTERRUPTED, TERMINATED
 from initaudit.cli.terminal import complain, give_up, open_closed_streams
 from initaudit.cli.version import show_version
-from initaudit.errors import InitauditError
+from initaudit.errors import InitauditError, errno_text
 
 YOUNG_OBJECTS = 200_000
 """What is read of a large checkpoint stays to the end: to look for garbage in it takes a tenth of the time."""
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         give_up(sys.stdout)
         where = error.filename or "the report cannot be written to stdout"
-        complain(f"{where}: {(error.strerror or str(error)).lower()}")
+        complain(f"{where}: {errno_text(error)}")
         return FAILED
     except Exception as error:
         complain(f"internal error: {type(error).__name__}: {error} (please report it)")

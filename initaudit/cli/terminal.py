@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import click
 
-from initaudit.errors import InitauditError
+from initaudit.errors import InitauditError, errno_text
 
 LONG_WORK_BYTES = 500_000_000
 """Less than this is read before a progress bar would have been looked at."""
@@ -42,7 +42,7 @@ def write(text: str, file: Path | None) -> None:
         with file.open("a" if grows else "w", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(text)
     except OSError as error:
-        raise InitauditError(f"{file}: {(error.strerror or str(error)).lower()}") from error
+        raise InitauditError(f"{file}: {errno_text(error)}") from error
 
 
 def complain(message: str) -> None:

@@ -12,8 +12,7 @@ from io import FileIO
 from pathlib import Path
 
 from initaudit.checkpoint.archive import Record, read_records
-from initaudit.checkpoint.files import errno_text
-from initaudit.errors import CheckpointError
+from initaudit.errors import CheckpointError, errno_text
 from initaudit.repair.patching import PIECE_BYTES, Copy
 
 MARK = b"PK\x03\x04"

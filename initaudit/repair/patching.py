@@ -20,10 +20,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from initaudit.checkpoint.files import errno_text
 from initaudit.checkpoint.reading import scattered
 from initaudit.checkpoint.values import Entry, Shard, Stamp
-from initaudit.errors import CheckpointError
+from initaudit.errors import CheckpointError, errno_text
 
 try:
     import fcntl

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from initaudit.checkpoint.files import errno_text, open_file
+from initaudit.checkpoint.files import open_file
 from initaudit.checkpoint.values import Shard
-from initaudit.errors import CheckpointError, InitauditError
+from initaudit.errors import CheckpointError, InitauditError, errno_text
 from initaudit.repair.patching import (
     SUFFIX,
     Copy,
