@@ -1,8 +1,8 @@
 """A repair that is refused, killed or out of room leaves the original whole, and says why in one line."""
 
 import errno
+import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -24,7 +24,6 @@ from tests.checkpoints import (
     environment,
     indexed,
     run,
-    spawn,
     spawn_python,
     spawn_unprivileged,
     written,
@@ -306,37 +305,34 @@ def test_what_cannot_come_along_is_named_before_anything_is_written(broken: Path
     assert [path.name for path in tmp_path.iterdir()] == [broken.parent.name]
 
 
-def large() -> Tensors:
-    """Eighty megabytes with one fault, so that a kill meets every stage."""
+def large(width: int = 2048) -> Tensors:
+    """Ten layers, of eighty megabytes where they are wide, with one fault, so that a kill meets every stage."""
     draw = Draw()
-    model = {f"layers.{layer}.fc.weight": draw.normal(1024, 2048, std=2048**-0.5) for layer in range(10)}
-    model["layers.4.fc.weight"] = np.zeros((1024, 2048), np.float32)
+    model = {f"layers.{layer}.fc.weight": draw.normal(width // 2, width, std=width**-0.5) for layer in range(10)}
+    model["layers.4.fc.weight"] = np.zeros((width // 2, width), np.float32)
     return model
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each run is a fork")
 def test_a_kill_at_any_moment_leaves_the_original_or_the_whole_result(tmp_path: Path) -> None:
-    path = written(tmp_path / "model.safetensors", large())
-    broken = path.read_bytes()
-    command = [sys.executable, "-m", "initaudit", "fix", str(path), "--in-place"]
-    start = time.monotonic()
-    assert spawn("fix", path, "--output", tmp_path / "whole.safetensors").status == 0
-    takes = time.monotonic() - start
-    whole = (tmp_path / "whole.safetensors").read_bytes()
-    draw, seen = random.Random(0), set()
-    for _ in range(20):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
-        time.sleep(draw.uniform(0.3, 1.1) * takes)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        content = path.read_bytes()
-        assert content in (broken, whole)
-        seen.add(content == whole)
-        path.write_bytes(broken)
-    left = [child for child in tmp_path.iterdir() if child.name.endswith(patching.SUFFIX)]
-    outcome = run("fix", path, "--in-place")
-    assert outcome.status == 0
-    assert all(child.name in outcome.out for child in left)
-    assert path.read_bytes() == whole
+    path, whole = written(tmp_path / "model.safetensors", large(width=512)), tmp_path / "whole.safetensors"
+    assert run("fix", path, "--output", whole).status == 0
+    outcome = spawn_python("-m", "tests.kills", path, whole, timeout=120)
+    assert (outcome.status, outcome.err) == (0, "")
+    kills = json.loads(outcome.out)
+    assert {kill["file"] for kill in kills} <= {"original", "whole"}
+    at_random = [kill for kill in kills if kill["when"] == "random"]
+    at_a_copy = [kill for kill in kills if kill["when"] == "copy"]
+    assert len(at_random) == 20
+    assert sum(kill["met"] for kill in at_random) >= 10
+    assert len(at_a_copy) >= 3
+    assert any(kill["left"] for kill in at_a_copy)
+    left = patching.leftovers(tmp_path)
+    assert len(left) == sum(kill["left"] for kill in kills)
+    again = run("fix", path, "--in-place")
+    assert again.status == 0
+    assert all(child.name in again.out for child in left)
+    assert path.read_bytes() == whole.read_bytes()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGTERM")
