@@ -112,10 +112,6 @@ def test_an_example_reads_as_the_source_that_builds_it(rule: Rule) -> None:
             assert repr(eval(repr(recipe), {**words, "inf": float("inf")})) == repr(recipe)
 
 
-def test_names_and_codes_are_unique() -> None:
-    assert len({rule.name for rule in RULES}) == len(RULES)
-
-
 def test_the_table_of_rules_in_the_readme_is_up_to_date() -> None:
     assert updated(README) == README, "run `python tests/readme.py`"
 
