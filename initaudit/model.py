@@ -13,7 +13,7 @@ from initaudit.layers.values import Part
 from initaudit.schemes import Pattern, Scheme, zero_pattern
 from initaudit.statistics.values import Statistics, Units
 
-__all__ = ["Fault", "Model", "Peers", "Tensor", "Units", "among_peers", "place"]
+__all__ = ["Fault", "Model", "Peers", "Tensor", "Units", "among_peers", "place", "value_of"]
 
 T = TypeVar("T")
 
@@ -237,7 +237,7 @@ class Model:
     @cached_property
     def _one_values(self) -> dict[str, float | None]:
         """The one value that most tensors of a place hold, None where they hold several."""
-        return {at: _most(map(_one_value, tensors)) for at, tensors in self._kin.items()}
+        return {at: _most(map(value_of, tensors)) for at, tensors in self._kin.items()}
 
     @cached_property
     def _zero_endings(self) -> frozenset[str]:
@@ -276,7 +276,8 @@ def _sign(tensor: Tensor) -> int:
     return 1 if tensor.statistics.minimum > 0 else -1 if tensor.statistics.maximum < 0 else 0
 
 
-def _one_value(tensor: Tensor) -> float | None:
+def value_of(tensor: Tensor) -> float | None:
+    """The one value that a tensor holds, None if it holds several."""
     return tensor.statistics.minimum if tensor.statistics.is_constant else None
 
 

@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from initaudit.model import Fault, Model, Tensor, place
+from initaudit.model import Fault, Model, Tensor, place, value_of
+
+__all__ = ["Place", "measured", "places_of", "value_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,6 @@ def places_of(model: Model, role: str, *, usual: float) -> Iterator[Place]:
         counts = Counter(map(value_of, tensors))
         common = max(counts, key=lambda value: (counts[value], value == usual))
         yield Place(tuple(tensors), common)
-
-
-def value_of(tensor: Tensor) -> float | None:
-    """The one value that a tensor holds, None if it holds several."""
-    return tensor.statistics.minimum if tensor.statistics.is_constant else None
 
 
 def measured(tensor: Tensor) -> str:

@@ -148,7 +148,7 @@ def measure_batch(
         for entry in batch.entries:
             found[entry.name] = measure(reader.at(entry), entry, scratch, histogram=histograms)
             if progress is not None:
-                progress(entry.end - entry.begin)
+                progress(entry.size)
     return found
 
 
@@ -158,7 +158,7 @@ def _batches(judged: Iterable[Shard]) -> Iterator[Shard]:
         run: list[Entry] = []
         effort = 0
         for entry in shard.entries:
-            more = entry.end - entry.begin + TENSOR_BYTES
+            more = entry.size + TENSOR_BYTES
             if run and effort + more > BATCH_BYTES:
                 yield _part(shard, run)
                 run, effort = [], 0
@@ -175,7 +175,7 @@ def _part(shard: Shard, entries: Sequence[Entry]) -> Shard:
 
 
 def _bytes(batch: Shard) -> int:
-    return sum(entry.end - entry.begin for entry in batch.entries)
+    return sum(entry.size for entry in batch.entries)
 
 
 def _effort(batch: Shard) -> int:

@@ -194,10 +194,10 @@ def test_shards_of_which_half_were_renamed_are_completed_by_the_next_run(tmp_pat
     paths = [indexed(tmp_path / folder, parts).parent for folder in ("whole", "killed")]
     assert run("fix", paths[0], "--in-place", *more).status == 0
     code = (
-        "import os, sys; from initaudit.repair import places; take, names = places.take_name, []\n"
+        "import os, sys; from initaudit.repair import targets; take, names = targets.take_name, []\n"
         "def take_name(*names_of_one):\n    names.append(names_of_one)\n"
         "    os.kill(os.getpid(), 9) if len(names) > 1 else take(*names_of_one)\n"
-        "places.take_name = take_name; from initaudit.cli import main; sys.exit(main())"
+        "targets.take_name = take_name; from initaudit.cli import main; sys.exit(main())"
     )
     killed = spawn_python("-c", code, "fix", paths[1], "--in-place", *more)
     assert killed.status == -signal.SIGKILL

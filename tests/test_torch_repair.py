@@ -167,7 +167,7 @@ def test_a_repair_that_is_interrupted_leaves_the_original(tmp_path: Path, monkey
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("initaudit.repair.archives._checksum", interrupted)
+    monkeypatch.setattr("initaudit.repair.checksums._checksum", interrupted)
     assert run("fix", path, "--in-place").status == 130
     assert path.read_bytes() == before
     assert [child.name for child in tmp_path.iterdir()] == ["model.pt"]

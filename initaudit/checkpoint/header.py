@@ -205,8 +205,8 @@ def _require_whole(path: Path, entries: list[Entry], data_begin: int, size: int)
         raise CheckpointError(path, f"{size - end:,} extra bytes after the last tensor: is it two files in one?")
     for entry in entries:
         bits = _BITS.get(entry.dtype, 0)
-        if bits and entry.count * bits != 8 * (entry.end - entry.begin):
-            described = f"shape {list(entry.shape)[:20]} of {entry.dtype} in {entry.end - entry.begin:,} bytes"
+        if bits and entry.count * bits != 8 * entry.size:
+            described = f"shape {list(entry.shape)[:20]} of {entry.dtype} in {entry.size:,} bytes"
             raise CheckpointError(path, f"the header is damaged: tensor {entry.name[:200]!r} has the {described}")
 
 

@@ -112,7 +112,7 @@ class Reader:
             return Memory(entry.begin, self.shard.held[entry.name])
         if not entry.strides and entry.unpacked is None:
             return self
-        whole = Reader(self.shard, self.file, np.empty(entry.end - entry.begin, np.uint8))
+        whole = Reader(self.shard, self.file, np.empty(entry.size, np.uint8))
         raw = whole.read(entry.begin, entry.end)
         if entry.unpacked is not None:
             raw = self._inflated(entry, raw, *entry.unpacked)

@@ -111,8 +111,8 @@ def _size_notes(index: dict[str, Any], shards: list[Shard]) -> tuple[str, ...]:
     metadata = index.get("metadata")
     stated = metadata.get("total_size") if isinstance(metadata, dict) else None
     entries = [entry for shard in shards for entry in shard.entries]
-    actual = sum(entry.end - entry.begin for entry in entries if not entry.shared_with)
-    with_copies = sum(entry.end - entry.begin for entry in entries)
+    actual = sum(entry.size for entry in entries if not entry.shared_with)
+    with_copies = sum(entry.size for entry in entries)
     if isinstance(stated, int | float) and stated not in (actual, with_copies):
         return (f"the index says total_size {stated:,}, the tensors have {actual:,} bytes",)
     return ()

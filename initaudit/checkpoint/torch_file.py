@@ -245,7 +245,7 @@ def _meta(name: str, tensor: Any) -> Entry:
 def _waste(entries: Iterable[Entry], data: Iterable[Record]) -> Iterable[str]:
     """A note where much of the data is no tensor's, as where a slice was saved with all that it was cut from."""
     there = sum(record.size for record in data)
-    used = sum(entry.end - entry.begin for entry in entries if not entry.shared_with)
+    used = sum(entry.size for entry in entries if not entry.shared_with)
     if there and used < WASTE * there:
         yield f"{there - used:,} of {there:,} bytes are no tensor's: a slice keeps all that it was cut from"
 

@@ -36,6 +36,11 @@ class Entry:
         """The number of elements: 1 for a scalar, 0 when any dimension is 0."""
         return math.prod(self.shape)
 
+    @property
+    def size(self) -> int:
+        """The number of bytes over which it lies."""
+        return self.end - self.begin
+
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
@@ -97,7 +102,7 @@ class Checkpoint:
     @property
     def bytes(self) -> int:
         """The size of all tensors' data in bytes; what several share counts once."""
-        return sum(entry.end - entry.begin for entry in self.entries if not entry.shared_with)
+        return sum(entry.size for entry in self.entries if not entry.shared_with)
 
     @property
     def parameters(self) -> int:

@@ -97,7 +97,7 @@ def _entries(holdings: Iterable[Holding]) -> dict[str, Entry]:
     for some in by_device.values():
         for entry in mark_shared(some):
             # Addresses have done their work, and differ from run to run.
-            entries[entry.name] = replace(entry, begin=0, end=entry.end - entry.begin)
+            entries[entry.name] = replace(entry, begin=0, end=entry.size)
     return entries
 
 

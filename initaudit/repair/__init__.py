@@ -1,7 +1,7 @@
 """Redraw what is faulty, and nothing else: plan, draw, patch a copy, audit it again, give it the name."""
 
 from initaudit.repair.fixing import fix
-from initaudit.repair.places import Destination
+from initaudit.repair.targets import Destination
 from initaudit.repair.values import Repair, Repaired, Unrepaired
 
 __all__ = ["Destination", "Repair", "Repaired", "Unrepaired", "fix"]

@@ -13,10 +13,10 @@ from initaudit.checkpoint.values import Checkpoint, Shard
 from initaudit.errors import InitauditError
 from initaudit.findings import Failure
 from initaudit.remedies import Wish
-from initaudit.repair.archives import mend_checksums
+from initaudit.repair.checksums import mend_checksums
 from initaudit.repair.patching import Copy, copied, overwrite, require_patchable, require_same_entries, settle
-from initaudit.repair.places import Destination, Places
 from initaudit.repair.planning import plan_repair
+from initaudit.repair.targets import Destination, Targets
 from initaudit.repair.values import Plan, Redraw, Repair, Repaired, Unrepaired
 from initaudit.rule import Rule
 from initaudit.statistics import PIECE_BYTES, Statistics, measure
@@ -54,8 +54,8 @@ def fix(
     failures += tuple(failure for one in audited for failure in one.failures)
     plans = [plan_repair(one, wishes) for one in audited]
     unrepaired = tuple(row for plan in plans for row in plan.unrepaired)
-    places = Places(path, destination)
-    left = places.leftovers(shard for one in sound for shard in one.checkpoint.shards)
+    targets = Targets(path, destination)
+    left = targets.leftovers(shard for one in sound for shard in one.checkpoint.shards)
     notes = tuple(f"left by a run that was killed, and may be removed: {name}" for name in left)
     if failures or destination.is_dry or not any(plan.redraws for plan in plans):
         planned = tuple(
@@ -66,15 +66,15 @@ def fix(
     device = drawing.device_of(device)
     repaired: list[Repaired] = []
     still: list[Unrepaired] = []
-    places.require(shard for plan in plans for shard in _touched(plan))
+    targets.require(shard for plan in plans for shard in _touched(plan))
     for plan in plans:
         require_patchable(_touched(plan), plan.before.keys())
     with ExitStack() as stack:
-        places.prepare(stack)
+        targets.prepare(stack)
         for one, plan in zip(sound, plans, strict=True):
             copies = []
             for shard in _touched(plan):
-                copy = stack.enter_context(copied(shard, places.beside(shard)))
+                copy = stack.enter_context(copied(shard, targets.beside(shard)))
                 _redraw(copy, one, plan, drawing, seed, device)
                 mend_checksums(copy)
                 settle(copy)
@@ -82,9 +82,9 @@ def fix(
             after = _measured(copies)
             repaired += _outcomes(plan, after, copies)
             still += _still_reported(one, plan, after, rules, exclude)
-            places.add(copies)
-        places.take_names()
-    return Repair(seed, device, places.target, tuple(repaired), (*unrepaired, *still), failures, notes)
+            targets.add(copies)
+        targets.take_names()
+    return Repair(seed, device, targets.target, tuple(repaired), (*unrepaired, *still), failures, notes)
 
 
 def _warm_up() -> None:

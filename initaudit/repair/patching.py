@@ -104,9 +104,7 @@ def overwrite(copy: Copy, entry: Entry, pieces: Iterable[NDArray[np.uint8]]) -> 
     except OSError as error:
         raise CheckpointError(copy.source.path, f"cannot be rewritten: {errno_text(error)}") from error
     if at != entry.end:
-        raise CheckpointError(
-            copy.source.path, f"tensor {entry.name!r} has {entry.end - entry.begin:,} bytes, not {at:,}"
-        )
+        raise CheckpointError(copy.source.path, f"tensor {entry.name!r} has {entry.size:,} bytes, not {at:,}")
     copy.digests[entry.name] = before.hexdigest(), after.hexdigest()
 
 
@@ -142,7 +140,7 @@ def _spread(copy: Copy, entry: Entry, pieces: Iterable[NDArray[np.uint8]]) -> ND
     """The bytes over which a tensor with strides is spread, with new ones in its own places."""
     with copy.path.open("rb") as file:
         file.seek(entry.begin)
-        spread = np.frombuffer(bytearray(file.read(entry.end - entry.begin)), np.uint8)
+        spread = np.frombuffer(bytearray(file.read(entry.size)), np.uint8)
     places, values = scattered(spread, entry), np.concatenate(list(pieces))
     places[...] = values.view(places.dtype).reshape(entry.shape)
     return spread

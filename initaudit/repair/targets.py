@@ -38,7 +38,7 @@ class Destination:
         return self.output is None and not self.in_place
 
 
-class Places:
+class Targets:
     """The way from each shard to the file that it becomes. Names are taken at the very end, indexes last."""
 
     def __init__(self, path: Path, destination: Destination) -> None:
