@@ -22,7 +22,7 @@ BY_DEPTH = ("residual_scaled", "layer_scaled")
 LEAST_WEIGHTS = 2
 """One healthy weight is no recipe."""
 
-_BLOCK = re.compile(r"(?:^|\.)(\d{1,5})\.")
+_BLOCK = re.compile(r"(?:^|[./])(\d{1,5})[./]")
 
 
 @dataclass(frozen=True)

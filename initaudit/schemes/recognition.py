@@ -47,7 +47,7 @@ TELLING = ("mode", "gain", "nonlinearity", "layers", "base_std", "width")
 """The parameters that tell schemes of one name apart."""
 
 _NUMBER = re.compile(r"\d+")
-_BLOCK = re.compile(r"(?:^|\.)(\d+)\.")
+_BLOCK = re.compile(r"(?:^|[./])(\d+)[./]")
 
 
 @dataclass(frozen=True, slots=True)
