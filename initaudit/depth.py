@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from initaudit.layers.segments import segments
 from initaudit.model import Model, Tensor, place
 from initaudit.remedies import Healthy, Remedy, by_recipe
 from initaudit.scale import ODD_AMONG_AGREED, RELU_LOSS, natural, plain_chains
@@ -127,7 +128,7 @@ def _level(tensor: Tensor, depth: int, healthy: Healthy) -> Level:
 
 def _numbers(tensor: Tensor) -> tuple[int, ...]:
     """The numbers of the blocks that a tensor stands in: those that its place masks."""
-    pieces = zip(tensor.part.layer.split("."), place(tensor).split("."), strict=False)
+    pieces = zip(segments(tensor.part.layer), segments(place(tensor)), strict=False)
     masked = (piece for piece, mask in pieces if piece != mask)
     return tuple(int(digits[:LONGEST_NUMBER]) for piece in masked for digits in re.findall(r"\d+", piece))
 

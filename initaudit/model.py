@@ -9,11 +9,23 @@ from functools import cached_property, lru_cache
 from typing import Any, TypeVar, cast
 
 from initaudit.layers.axes import input_axis, unit_axis
+from initaudit.layers.segments import leaf_of, parent_of, segments, separator_of
 from initaudit.layers.values import Part
 from initaudit.schemes import Pattern, Scheme, zero_pattern
 from initaudit.statistics.values import Statistics, Units
 
-__all__ = ["Fault", "Model", "Peers", "Tensor", "Units", "among_peers", "place", "value_of"]
+__all__ = [
+    "Fault",
+    "Model",
+    "Peers",
+    "Tensor",
+    "Units",
+    "among_peers",
+    "place",
+    "segments",
+    "separator_of",
+    "value_of",
+]
 
 T = TypeVar("T")
 
@@ -49,6 +61,21 @@ class Tensor:
     part: Part
     statistics: Statistics
     scheme: Scheme | None = None
+
+    @property
+    def leaf(self) -> str:
+        """The last segment of its name: ``weight``, ``A_log``."""
+        return leaf_of(self.name)
+
+    @property
+    def layer_name(self) -> str:
+        """The last segment of its layer's name: ``mlp`` for ``h.3.mlp.weight``."""
+        return leaf_of(self.part.layer)
+
+    @property
+    def parent(self) -> str:
+        """The module around its layer: ``h.3`` for ``h.3.mlp.weight``; empty where that is the model."""
+        return parent_of(self.part.layer)
 
     @property
     def is_weight(self) -> bool:
@@ -299,13 +326,12 @@ def place(tensor: Tensor) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def _place_of_layer(layer: str) -> str:
-    mark = "/" if "/" in layer else "."
-    parts = layer.split(mark)
-    counted = mark == "/" or parts[0] == "params"  # as Flax and Keras name layers
+    separator, parts = separator_of(layer), segments(layer)
+    counted = separator == "/" or parts[0] == "params"  # as Flax and Keras name layers
     for at in range(len(parts) - 1):
         if parts[at].isdigit() or parts[at + 1].isdigit() or (counted and _COUNTED.fullmatch(parts[at])):
             parts[at] = _NUMBER.sub("#", parts[at])
-    return mark.join(parts)
+    return separator.join(parts)
 
 
 _COUNTED = re.compile(r"[A-Za-z][A-Za-z_]*(_\d{1,4})")
@@ -319,9 +345,9 @@ _LEAF_WORDS = frozenset(
 
 def _stem(tensor: Tensor) -> str:
     """The layer, and what its leaf adds to the words for weight and bias: "rnn.ih_l0" for ``rnn.weight_ih_l0``."""
-    leaf = tensor.name[len(tensor.part.layer) :].rpartition(".")[2][:200]
-    return f"{tensor.part.layer}.{'_'.join(word for word in leaf.split('_') if word not in _LEAF_WORDS)}"
+    words = tensor.leaf[:200].split("_")
+    return f"{tensor.part.layer}.{'_'.join(word for word in words if word not in _LEAF_WORDS)}"
 
 
 def _ending(tensor: Tensor) -> str:
-    return ".".join("#" if part.isdigit() else part for part in tensor.name.split(".")[-3:])
+    return ".".join("#" if part.isdigit() else part for part in segments(tensor.name)[-3:])

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from initaudit.layers.segments import enclosing, leaf_of, parent_of
 from initaudit.model import Model, Tensor, place
 
 __all__ = ["Matrices", "ends_its_list", "is_gate", "path", "step"]
@@ -46,8 +47,8 @@ def path(tensor: Tensor, model: Model) -> Matrices:
 
 def ends_its_list(tensor: Tensor, model: Model) -> bool:
     """Whether no matrix stands in the same list of layers behind a tensor's; one in no list ends its own."""
-    parent, _, number = tensor.part.layer.rpartition(".")
-    return not number.isdecimal() or int(number) >= model.remember(_last_numbers).get(parent, 0)
+    number = tensor.layer_name
+    return not number.isdecimal() or int(number) >= model.remember(_last_numbers).get(tensor.parent, 0)
 
 
 def is_gate(tensor: Tensor, model: Model) -> bool:
@@ -65,7 +66,7 @@ def is_gate(tensor: Tensor, model: Model) -> bool:
 def step(tensor: Tensor) -> str:
     """The place of a tensor on a path: those of one list of parameters stand side by side, not one behind the other."""
     at = place(tensor)
-    return at.rstrip("0123456789") if at.rpartition(".")[2].isdecimal() else at
+    return parent_of(at) if leaf_of(at).isdecimal() else at
 
 
 def _modules(model: Model) -> dict[str, Matrices]:
@@ -87,7 +88,7 @@ def _last_numbers(model: Model) -> dict[str, int]:
         if len(tensor.shape) >= 2:
             inner = tensor.part.layer
             for module in _modules_around(tensor):
-                number = inner.rpartition(".")[2]
+                number = leaf_of(inner)
                 if number.isdecimal() and len(number) < 10:
                     last[module] = max(last.get(module, 0), int(number))
                 inner = module
@@ -109,12 +110,6 @@ MOST_MODULES = 8
 
 def _modules_around(tensor: Tensor) -> Iterator[str]:
     """The modules around a tensor's layer, from the inside out."""
-    module = tensor.part.layer
     if _is_bare(tensor):
-        yield module
-    mark = "/" if "/" in module else "."
-    for _ in range(MOST_MODULES):
-        module, _, _ = module.rpartition(mark)
-        yield module
-        if not module:
-            return
+        yield tensor.part.layer
+    yield from enclosing(tensor.part.layer, MOST_MODULES)

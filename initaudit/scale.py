@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from initaudit.advice import lecun, scales_text
 from initaudit.layers.axes import input_axis
 from initaudit.layers.names import DIRECTION, LENGTH
+from initaudit.layers.segments import dotted
 from initaudit.model import Fault, Model, Tensor, place
 from initaudit.schemes import scales_by_fan
 from initaudit.signatures import likely_cause
@@ -121,11 +122,16 @@ def odd_ratio(tensor: Tensor, model: Model) -> float | None:
     return ratio if abs(math.log(ratio)) > max(math.log(factor), HARD_Z * math.sqrt(1.5) * error) else None
 
 
-OUTPUT = re.compile(
+_OUTPUT = re.compile(
     r"(^|\.)(c_proj|o_proj|out_proj|wo|Wo|w2|down_proj|fc2|fc_out|dense_4h_to_h|attn_out|ff_out|linear2|linear_fc2"
     r"|linear_proj|output\.dense|attention\.dense|attn\.proj|to_out(\.0)?)\.(weight|kernel)$"
 )
 """The matrices that end a residual branch, in the names of the field."""
+
+
+def is_called_output(tensor: Tensor) -> bool:
+    """Whether a matrix has a name of those that end a residual branch."""
+    return _OUTPUT.search(dotted(tensor.name[-200:])) is not None
 
 
 def may_end_a_branch(tensor: Tensor, model: Model) -> bool:
@@ -135,7 +141,7 @@ def may_end_a_branch(tensor: Tensor, model: Model) -> bool:
         return True
     peers = model.peers(tensor)
     alike = peers.count > 1 and peers.values[-1] < TIGHT * peers.values[0]
-    return alike and OUTPUT.search(tensor.name[-200:]) is not None and _is_by_depth(tensor, peers.count)
+    return alike and is_called_output(tensor) and _is_by_depth(tensor, peers.count)
 
 
 def _is_by_depth(tensor: Tensor, blocks: int) -> bool:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from initaudit.examples import bad, constant, good, normal
+from initaudit.model import segments, separator_of
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
 
 DRAWN = ("weight", "rnn_weight", "embedding", "bias", "rnn_bias")
@@ -115,11 +116,11 @@ def _fault_of_networks(roots: tuple[str, ...], copies: list[list[Tensor]]) -> Fa
 
 def _roots(names: list[str]) -> tuple[str, ...]:
     """The modules in which equal tensors stand at one place, if their names differ in more than a number; else ()."""
-    paths = [name.split(".") for name in names]
+    paths = [segments(name) for name in names]
     shared = 0
     while shared < min(map(len, paths)) and len({path[-1 - shared] for path in paths}) == 1:
         shared += 1
-    roots = tuple(".".join(path[: len(path) - shared]) for path in paths)
+    roots = tuple(separator_of(name).join(path[: len(path) - shared]) for name, path in zip(names, paths, strict=True))
     return roots if shared and len({_NUMBER.sub("", root) for root in roots}) == len(roots) else ()
 
 
@@ -135,4 +136,4 @@ def _is_whole(roots: tuple[str, ...], copies: list[list[Tensor]], model: Model) 
 
 
 def _is_in(tensor: Tensor, root: str) -> bool:
-    return not root or tensor.name.startswith(root + ".")
+    return not root or tensor.name.startswith(root + separator_of(tensor.name))

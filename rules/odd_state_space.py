@@ -62,7 +62,7 @@ def odd_state_space(tensor: Tensor) -> Iterator[Fault]:
     Fill them by the layer's own formula: A_log = ln(1 … N) or ln U(1, 16); dt_bias the inverse softplus of a step drawn
     evenly in its logarithm from 0.001 to 0.1.
     """
-    leaf = tensor.name.rpartition(".")[2]
+    leaf = tensor.leaf
     ranges = {"A_log": DECAY_RANGE, "dt_bias": STEP_RANGE}
     values = tensor.statistics
     if leaf not in ranges or values.count < FEWEST or values.nonfinite:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from initaudit.examples import Recipe, bad, constant, good, normal, uniform
-from initaudit.model import place
+from initaudit.model import place, separator_of
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
 from initaudit.scale import is_output
 
@@ -110,8 +110,8 @@ def _blocks_around(tensor: Tensor, model: Model) -> str | None:
     """What a layer is looked at with: all blocks of its kind, or the list it stands in and does not end; else None."""
     if model.repeats(tensor):
         return place(tensor).partition("#")[0]
-    is_listed = tensor.part.layer.rpartition(".")[2].isdecimal() and not is_output(tensor, model)
-    return f"{_module(tensor)}." if is_listed else None
+    is_listed = tensor.layer_name.isdecimal() and not is_output(tensor, model)
+    return f"{tensor.parent}{separator_of(tensor.part.layer)}" if is_listed else None
 
 
 def _is_of_an_initialisation(tensor: Tensor) -> bool:
@@ -125,11 +125,7 @@ def _are_apart(default: list[Tensor], others: list[Tensor]) -> bool:
     Then these modules may fill themselves when they are made, as attention does by Xavier, and nothing was skipped.
     """
     by_fan = all(tensor.scheme and tensor.scheme.name != "normal" for tensor in others)
-    return by_fan and {_module(tensor) for tensor in others}.isdisjoint(_module(tensor) for tensor in default)
-
-
-def _module(tensor: Tensor) -> str:
-    return tensor.part.layer.rpartition(".")[0]
+    return by_fan and {tensor.parent for tensor in others}.isdisjoint(tensor.parent for tensor in default)
 
 
 def _is_drawn(tensor: Tensor) -> bool:

@@ -62,7 +62,7 @@ def unbalanced_embedding(model: Model) -> Iterator[Fault]:
             )
             continue
         for table in positions:
-            beside = _module(table) == _module(tokens) and table.shape[-1] == tokens.shape[-1]
+            beside = table.parent == tokens.parent and table.shape[-1] == tokens.shape[-1]
             if beside and tokens.std > FACTOR * table.std:
                 yield tokens.fault(
                     f"std {tokens.std:.3g}, {tokens.std / table.std:.0f} times that of {table.name} ({table.std:.3g}),"
@@ -72,10 +72,6 @@ def unbalanced_embedding(model: Model) -> Iterator[Fault]:
                     expected_std=table.std,
                 )
                 break
-
-
-def _module(tensor: Tensor) -> str:
-    return tensor.part.layer.rpartition(".")[0]
 
 
 def _is_drawn(tensor: Tensor) -> bool:

@@ -7,7 +7,7 @@ from initaudit.architectures import SCALED_RESIDUALS, architecture_of
 from initaudit.examples import Recipe, bad, good, normal
 from initaudit.model import place
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
-from initaudit.scale import OUTPUT
+from initaudit.scale import is_called_output
 
 NEAR = 0.03
 """How near a deviation must lie to the recipe's, unscaled, in its logarithm; √2 for a model of one block is 0.35."""
@@ -81,7 +81,7 @@ def unscaled_residual(model: Model) -> Iterator[Fault]:
     else:
         return
     for tensor in model.weights:
-        if base and OUTPUT.search(tensor.name[-200:]) and model.repeats(tensor) and _is_unscaled(tensor, base):
+        if base and is_called_output(tensor) and model.repeats(tensor) and _is_unscaled(tensor, base):
             blocks = len(model.kin(tensor)) + 1
             std = base / math.sqrt(2 * blocks)
             yield tensor.fault(

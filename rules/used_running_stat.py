@@ -69,4 +69,4 @@ def used_running_stat(model: Model) -> Iterator[Fault]:
 
 
 def _is_variance(tensor: Tensor) -> bool:
-    return "var" in tensor.name.rpartition(".")[2]
+    return "var" in tensor.leaf

@@ -382,6 +382,7 @@ NAMES = {
     "line-separator": "a\u2028b\x85c.weight",
     "a-megabyte": "x" * 1_000_000 + ".weight",
     "a-megabyte-of-dots": "." * 1_000_000,
+    "a-megabyte-of-slashes": "/" * 1_000_000,
     "a-megabyte-of-digits": "0.1" * 333_333,
     "path": "../../etc/passwd",
     "emoji-code": ":warning:.weight",

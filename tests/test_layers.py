@@ -631,7 +631,8 @@ def test_the_order_of_the_tensors_does_not_matter():
 
 HOSTILE_NAMES = [
     "", ".", "..", "/", "a..weight", ".weight", "weight.", "\n", "a\nb.weight", "é.weight", "x" * 1_000_000,
-    "." * 5_000, "a." * 5_000 + "weight", "1." * 5_000 + "weight", "parametrizations", "parametrizations.weight",
+    "." * 5_000, "a." * 5_000 + "weight", "1." * 5_000 + "weight", "/" * 5_000, "a/" * 5_000 + "weight", "a/./b.",
+    "parametrizations", "parametrizations.weight",
     "a.parametrizations", "²", "a.².weight", "a.99999999999999999999.weight", "_" * 10_000 + "weight",
     "aB" * 100_000, "a.parametrizations.parametrizations.original1", ":0", "weight:0",
 ]  # fmt: skip
@@ -675,6 +676,7 @@ def test_an_empty_matrix_has_no_fans():
         pytest.param("w{}", id="one module"),
         pytest.param("x{}weight", id="names without dots"),
         pytest.param("a{}.b{}.c.weight", id="modules of their own"),
+        pytest.param("params/layers_{}/mlp/fc/kernel", id="blocks of Flax"),
         pytest.param("{}" + "x" * 200, id="names that end alike"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import ml_dtypes
@@ -10,6 +11,7 @@ import pytest
 
 from initaudit.audit import audit
 from initaudit.cli import main
+from initaudit.examples import Example
 from initaudit.registry import load_rules
 from initaudit.rule import Rule
 from initaudit.testing import Case, audit_example, cases, check_case
@@ -24,9 +26,20 @@ GOOD = sorted((ROOT / "fixtures" / "good").rglob("*.safetensors"))
 BAD = sorted((ROOT / "fixtures" / "bad").iterdir())
 
 
+def slashed(example: Example) -> Example:
+    """An example with the same values under names as Flax and Keras join them."""
+    tensors = {name.replace(".", "/"): recipe.of(recipe.stream or name) for name, recipe in example.tensors.items()}
+    return replace(example, tensors=tensors, at=tuple(name.replace(".", "/") for name in example.at))
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_rule_speaks_exactly_where_its_example_says(case: Case) -> None:
     check_case(case)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.example.is_good], ids=str)
+def test_a_rule_speaks_at_the_same_tensors_where_names_are_joined_by_slashes(case: Case) -> None:
+    check_case(Case(case.rule, slashed(case.example)))
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.example.is_good], ids=str)

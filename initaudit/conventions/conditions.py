@@ -6,6 +6,7 @@ Each takes a tensor and its model and says yes or no. They are what keeps a conv
 import math
 import re
 
+from initaudit.layers.segments import dotted
 from initaudit.model import Model, Tensor
 from initaudit.paths import ends_its_list, path, step
 from initaudit.scale import is_output, width_in
@@ -23,7 +24,7 @@ ROUND_VOCABULARY, MOST_PADDED = 64, 128
 
 _SHORTCUT = re.compile(r"shortcut|downsample|identity|skip|residual")
 _QUERIES_AND_KEYS = re.compile(r"qkv|query_key|c_attn\b|in_proj_weight|(^|[._])qk\b")
-_LIST_NUMBER = re.compile(r"(^|\.)\d+(?=\.)")
+_LIST_NUMBER = re.compile(r"(^|[./])\d+(?=[./])")
 
 
 def alike(tensor: Tensor, model: Model) -> bool:
@@ -38,7 +39,7 @@ def closes_a_branch(tensor: Tensor, model: Model) -> bool:
     matrices, or a matrix and the gate behind it (a layer scale, a ReZero scalar). A matrix that makes queries and keys
     is two: where both are zero, each is the other's gradient.
     """
-    if _QUERIES_AND_KEYS.search(tensor.name[-200:]):
+    if _QUERIES_AND_KEYS.search(dotted(tensor.name[-200:])):
         return False
     matrices, at = path(tensor, model), step(tensor)
     alone = matrices.others(at) > 0 and matrices.zero_others(at) == 0
@@ -244,7 +245,7 @@ def has_decay(tensor: Tensor, model: Model) -> bool:
 
 
 def _has_decay(model: Model) -> bool:
-    return any(_DECAY.search(tensor.name[-200:]) for tensor in model.tensors)
+    return any(_DECAY.search(dotted(tensor.name[-200:])) for tensor in model.tensors)
 
 
 _DECAY = re.compile(r"time_(decay|mix|maaa?)|\.x_[rwkvag]$")

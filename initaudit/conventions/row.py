@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+from initaudit.layers.segments import dotted
 from initaudit.model import Model, Tensor
 
 Condition = Callable[[Tensor, Model], bool]
@@ -28,8 +29,7 @@ class Convention:
 
     def names(self, tensor: Tensor) -> bool:
         """Whether its pattern is found in a tensor's name."""
-        name = tensor.name[-LONGEST_NAME:].partition(":")[0].replace("/", ".")  # as torch would write it
-        return _compiled(self.pattern).search(name) is not None
+        return _compiled(self.pattern).search(dotted(tensor.name[-LONGEST_NAME:])) is not None
 
 
 LONGEST_NAME = 500

@@ -67,20 +67,19 @@ def ends_near_zero(tensor: Tensor, model: Model) -> bool:
 
 def _ends_its_branch(tensor: Tensor, model: Model) -> bool:
     """Whether it is the last of the matrices in its module whose names differ in their number alone."""
-    parent, _, own = tensor.part.layer.rpartition(".")
+    own = tensor.layer_name
     if own.isdecimal():
         return int(own) > 0 and ends_its_list(tensor, model)
     match = _LAST_IN_NAME.match(own[-100:])
-    return match is not None and model.remember(_last_of_names).get(f"{parent}.{match[1]}") == int(match[2]) > 0
+    return match is not None and model.remember(_last_of_names).get(f"{tensor.parent}.{match[1]}") == int(match[2]) > 0
 
 
 def _last_of_names(model: Model) -> dict[str, int]:
     last: dict[str, int] = {}
     for tensor in model.weights:
-        parent, _, own = tensor.part.layer.rpartition(".")
-        match = _LAST_IN_NAME.match(own[-100:])
+        match = _LAST_IN_NAME.match(tensor.layer_name[-100:])
         if match is not None and len(match[2]) < 10:
-            key = f"{parent}.{match[1]}"
+            key = f"{tensor.parent}.{match[1]}"
             last[key] = max(last.get(key, 0), int(match[2]))
     return last
 

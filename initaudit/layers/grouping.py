@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from initaudit.checkpoint.values import Entry
 
 from . import names
+from .segments import leaf_of, parent_of, separator_of
 
 Path = tuple[str, ...]
 
@@ -129,18 +130,17 @@ def group(entries: Iterable[Entry]) -> list[Layer]:
 
 
 def _split(name: str) -> tuple[str, Path, str]:
-    """The owner, the path to it and the leaf: torch joins by dots, Flax and Keras by slashes, Keras ends in ``:0``."""
-    mark = "/" if "/" in name else "."
-    owner, _, leaf = name.rpartition(mark)
-    path = tuple(owner.rsplit(mark, _DEEPEST)[-_DEEPEST:]) if owner else ()
-    return owner, path, leaf.partition(":")[0]
+    """The owner, the path to it and the leaf."""
+    owner = parent_of(name)
+    path = tuple(owner.rsplit(separator_of(name), _DEEPEST)[-_DEEPEST:]) if owner else ()
+    return owner, path, leaf_of(name)
 
 
 def _unwrap(owner: str, path: Path, leaf: str) -> tuple[str, Path, str]:
     """The owner, the path and the leaf without torch's parametrisation; its parts are called as weight norm's were."""
     at = path.index("parametrizations")
-    mark = "/" if "/" in owner else "."
-    owner = owner.removesuffix(mark.join(path[at:])).removesuffix(mark)
+    separator = separator_of(owner)
+    owner = owner.removesuffix(separator.join(path[at:])).removesuffix(separator)
     inner = path[at + 1] if at + 1 < len(path) else "weight"
     part = names.PARAMETRISED.get(leaf)
     return owner, path[:at], leaf if part is None else inner + part

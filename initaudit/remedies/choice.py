@@ -34,7 +34,7 @@ def choose(tensor: Tensor, healthy: Healthy, evidence: Mapping[str, Any] | None 
         case "norm_scale":
             return as_siblings(tensor, healthy) or _norm_scale(model)
         case "running_stat":
-            variance = "var" in tensor.name.rpartition(".")[2]
+            variance = "var" in tensor.leaf
             return constant(float(variance), f"a fresh running {'variance is 1' if variance else 'mean is 0'}")
         case _:
             return _by_formula(tensor, model) or as_siblings(tensor, healthy)
@@ -101,7 +101,7 @@ def _padding_row(tensor: Tensor, model: Model) -> int | None:
 
 def _by_formula(tensor: Tensor, model: Model) -> Remedy | None:
     """What is computed, or drawn by a law of its own: rotary frequencies, and state-space rates and steps."""
-    leaf = tensor.name.rpartition(".")[2]
+    leaf = tensor.leaf
     if leaf.endswith("inv_freq") and len(tensor.shape) == 1:
         stated = model.config.get("rope_theta")
         base = float(stated) if isinstance(stated, int | float) and stated > 1 else ROTARY_BASE

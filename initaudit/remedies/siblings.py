@@ -1,6 +1,5 @@
 """The scheme that a tensor's siblings show, or most of its model, at the deviation it has for the tensor's own fans."""
 
-import re
 import statistics
 from collections import Counter
 from collections.abc import Collection, Hashable, Sequence
@@ -10,19 +9,25 @@ from functools import cached_property
 from initaudit.model import Model, Tensor, place
 from initaudit.remedies.values import Law, Remedy, constant
 from initaudit.scale import is_output
-from initaudit.schemes import FAMILIES, NORMAL, UNIFORM, Depth, Family, Scheme, candidates, family_of
+from initaudit.schemes import (
+    FAMILIES,
+    NORMAL,
+    TELLING,
+    UNIFORM,
+    Depth,
+    Family,
+    Scheme,
+    candidates,
+    depths_of,
+    family_of,
+)
 
 FIXED = ("normal", "uniform", "trunc_normal")
-TELLING = ("mode", "gain", "nonlinearity", "base_std", "width", "layers")
-"""The parameters that tell schemes of one name apart."""
-
 BY_DEPTH = ("residual_scaled", "layer_scaled")
 """Schemes of residual outputs, which only siblings can vouch for."""
 
 LEAST_WEIGHTS = 2
 """One healthy weight is no recipe."""
-
-_BLOCK = re.compile(r"(?:^|\.)(\d{1,5})\.")
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,11 @@ class Agreeing:
     def family(self) -> Family:
         """Asked once for all tensors that are to be drawn as these are: a place may hold thousands."""
         for other in sorted(self.tensors, key=lambda tensor: -tensor.count):
-            family = family_of(other.statistics, other.dtype)
+            family = family_of(other.statistics)
             if family is not None:
                 return family
         scheme = self.tensors[0].scheme
-        drawn_flat = scheme is not None and ("uniform" in scheme.name or scheme.name == "torch_default")
-        return UNIFORM if drawn_flat else NORMAL
+        return UNIFORM if scheme is not None and scheme.is_uniform else NORMAL
 
 
 class Healthy:
@@ -156,7 +160,7 @@ def _deviation(tensor: Tensor, scheme: Scheme, family: Family, others: Sequence[
         return float(scheme.parameters["std"])
     if scheme.is_named:
         telling = {name: scheme.parameters[name] for name in TELLING if name in scheme.parameters}
-        for candidate in candidates(tensor.part, tensor.shape, family, _depth(tensor, model)):
+        for candidate in candidates(tensor.part, tensor.shape, family, model.remember(_depths).get(tensor.name)):
             same = {name: candidate.parameters[name] for name in TELLING if name in candidate.parameters}
             if candidate.name == scheme.name and same == telling:
                 return candidate.std
@@ -164,23 +168,9 @@ def _deviation(tensor: Tensor, scheme: Scheme, family: Family, others: Sequence[
     return statistics.median(alike) if alike else None
 
 
-def _depth(tensor: Tensor, model: Model) -> Depth | None:
-    """Where a tensor stands in its list of blocks."""
-    found = _BLOCK.search(tensor.name[:500])
-    if found is None:
-        return None
-    last = model.remember(_last_blocks)
-    return Depth(int(found[1]), 1 + last[place(tensor)])
-
-
-def _last_blocks(model: Model) -> dict[str, int]:
-    """The highest number of a block at each place."""
-    last: dict[str, int] = {}
-    for tensor in model.tensors:
-        found = _BLOCK.search(tensor.name[:500])
-        if found is not None:
-            last[place(tensor)] = max(last.get(place(tensor), 0), int(found[1]))
-    return last
+def _depths(model: Model) -> dict[str, Depth]:
+    """Where each tensor stands in its list of blocks."""
+    return depths_of(tensor.name for tensor in model.tensors)
 
 
 def _gains(others: Sequence[Tensor]) -> list[float]:

@@ -58,10 +58,5 @@ def _kept_zeros(by_tensor: Mapping[str, Sequence[Finding]], model: Model) -> fro
     """The zero factors that are right once their partners are drawn: LoRA's B where A was zero as well."""
     zero = {name for name in by_tensor if model[name].statistics.zeros == model[name].count}
     second = {name for name in zero if is_second_factor(model[name])}
-    drawn = {_module(name, model) for name in by_tensor.keys() - second}
-    return frozenset(name for name in second if _module(name, model) in drawn)
-
-
-def _module(name: str, model: Model) -> str:
-    """The module around a tensor's layer."""
-    return model[name].part.layer.rpartition(".")[0]
+    drawn = {model[name].parent for name in by_tensor.keys() - second}
+    return frozenset(name for name in second if model[name].parent in drawn)

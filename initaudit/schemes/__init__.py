@@ -1,6 +1,7 @@
 """What a tensor was drawn from."""
 
-from initaudit.schemes.catalogue import Candidate, Depth, candidates, scales_by_fan
+from initaudit.schemes.catalogue import TELLING, Candidate, candidates, scales_by_fan
+from initaudit.schemes.depths import Depth, depths_of
 from initaudit.schemes.families import FAMILIES, NORMAL, UNIFORM, Family, family_of, fits
 from initaudit.schemes.patterns import FEW_UNITS, Pattern, chance_dead, zero_pattern
 from initaudit.schemes.recognition import recognise
@@ -10,6 +11,7 @@ __all__ = [
     "FAMILIES",
     "FEW_UNITS",
     "NORMAL",
+    "TELLING",
     "UNIFORM",
     "Candidate",
     "Depth",
@@ -19,6 +21,7 @@ __all__ = [
     "Scheme",
     "candidates",
     "chance_dead",
+    "depths_of",
     "family_of",
     "fits",
     "recognise",

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable, Iterator
 
-from initaudit.schemes.catalogue import Candidate, Depth, candidates
+from initaudit.schemes.catalogue import Candidate, candidates
+from initaudit.schemes.depths import Depth
 from initaudit.schemes.families import FAMILIES, NORMAL
 from initaudit.schemes.values import Draw, Scheme
 from initaudit.significance import HARD_Z, log_std_error
@@ -32,7 +33,7 @@ def in_blocks(draw: Draw, depth: Depth | None, chances: Iterable[str]) -> Scheme
             continue
         spread = math.log(max(stds) / min(stds))
         if spread > math.log(LEAST_RATIO) and spread > HARD_Z * math.sqrt(2) * error:
-            names = [_block_name(draw, count, std, error, depth, frozenset(chances)) for std in stds]
+            names = [_block_name(draw, std, error, depth, frozenset(chances)) for std in stds]
             described = ", ".join(f"{std:.4g}" for std in stds)
             return Scheme("blocks", f"std {described}", "consistent with", {"stds": stds, "schemes": names})
     return None
@@ -51,9 +52,7 @@ def _are_even(draw: Draw, count: int) -> bool:
     )
 
 
-def _block_name(
-    draw: Draw, count: int, std: float, error: float, depth: Depth | None, known: frozenset[str]
-) -> str | None:
+def _block_name(draw: Draw, std: float, error: float, depth: Depth | None, known: frozenset[str]) -> str | None:
     """The first scheme whose deviation is a block's, those of the rest of the checkpoint before the others."""
     fitting = [
         candidate.name

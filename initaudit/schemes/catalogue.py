@@ -12,10 +12,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from initaudit.layers.values import Part
+from initaudit.schemes.depths import Depth
 from initaudit.schemes.families import NORMAL, TRUNCATED, TRUNCATED_3, UNIFORM, Family
 
 FIXED = (0.02, 0.01, 1.0, 0.05, 0.006, 0.1, 0.001, 1e-4, 1e-5, 1e-6, 1e-10)
 """Deviations that are set by hand, whatever the fan: those of released libraries, the most common first."""
+
+TELLING = ("mode", "gain", "nonlinearity", "layers", "base_std", "width")
+"""The parameters that tell schemes of one name apart."""
 
 LAYERED = "layer_scaled"
 """Per-layer scaling of residual outputs, 0.02/√(2(l + 1))."""
@@ -31,14 +35,6 @@ class Candidate:
     formula: str
     rank: int = 0
     parameters: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Depth:
-    """Where a tensor stands in its stack of blocks: its block's number from 0 on, and how many there are."""
-
-    index: int
-    count: int
 
 
 def candidates(part: Part, shape: tuple[int, ...], family: Family, depth: Depth | None) -> tuple[Candidate, ...]:

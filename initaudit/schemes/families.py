@@ -53,7 +53,7 @@ EDGE_SLACK = {"F64": 1e-9, "F32": 2.0**-22, "F16": 2.0**-10, "BF16": 2.0**-8}
 """How far rounding may carry a value over the edge; float8 has 2^-3."""
 
 
-def family_of(values: Statistics, dtype: str) -> Family | None:
+def family_of(values: Statistics) -> Family | None:
     """The family that a tensor with mean zero shows, or None where it shows none of these.
 
     A normal that might as well be one cut at three deviations is called a normal.

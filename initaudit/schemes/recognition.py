@@ -9,7 +9,8 @@ from typing import Any
 
 from initaudit.layers.values import Part
 from initaudit.schemes.blocks import in_blocks
-from initaudit.schemes.catalogue import LAYERED, Candidate, Depth, candidates
+from initaudit.schemes.catalogue import LAYERED, TELLING, Candidate, candidates
+from initaudit.schemes.depths import Depth, depths_of
 from initaudit.schemes.families import FAMILIES, FIT_Z, LEAST_COUNT, NORMAL, UNIFORM, Family, family_of, fits
 from initaudit.schemes.patterns import zero_pattern
 from initaudit.schemes.values import Certainty, Draw, Scheme
@@ -43,11 +44,7 @@ POOLED_FLOOR = 0.003
 
 RANKS = (0, 1, 2)
 
-TELLING = ("mode", "gain", "nonlinearity", "layers", "base_std", "width")
-"""The parameters that tell schemes of one name apart."""
-
 _NUMBER = re.compile(r"\d+")
-_BLOCK = re.compile(r"(?:^|\.)(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +81,7 @@ def recognise(draws: Iterable[Draw], config: Mapping[str, Any] | None = None) ->
     draws = list(draws)
     schemes: dict[str, Scheme] = {}
     readings: list[_Reading] = []
-    depths = _depths(draws)
+    depths = depths_of(draw.entry.name for draw in draws)
     partners = {draw.part.layer: draw.part for draw in draws if draw.part.fan_in and draw.part.role in WEIGHTS}
     for draw in draws:
         scheme = _by_sight(draw)
@@ -170,7 +167,7 @@ def _is_centred(draw: Draw) -> bool:
 def _read(draw: Draw, part: Part, depth: Depth | None) -> _Reading:
     """What a tensor's numbers allow, by the fans of ``part``: its own, or those of the weight it is the bias of."""
     values = draw.statistics
-    family = family_of(values, draw.entry.dtype)
+    family = family_of(values)
     families = (family,) if family else FAMILIES
     tried = tuple(c for one in families for c in candidates(part, draw.entry.shape, one, depth))
     # Most candidates are far off, which a ratio tells at once; the test itself is for those that come near.
@@ -301,19 +298,3 @@ def _key(candidate: Candidate) -> str:
 
 def _letter(family: Family) -> str:
     return "N" if family is NORMAL else "TN"
-
-
-def _depths(draws: Iterable[Draw]) -> dict[str, Depth]:
-    """The block of each tensor: the first number in its name, and the number of blocks in that list."""
-    found = dict(_numbered(draws))
-    counts: dict[str, int] = {}
-    for stack, index in found.values():
-        counts[stack] = max(counts.get(stack, 0), index + 1)
-    return {name: Depth(index, counts[stack]) for name, (stack, index) in found.items()}
-
-
-def _numbered(draws: Iterable[Draw]) -> Iterator[tuple[str, tuple[str, int]]]:
-    for draw in draws:
-        match = _BLOCK.search(draw.entry.name[:500])
-        if match and len(match[1]) < 6:
-            yield draw.entry.name, (draw.entry.name[: match.start(1)], int(match[1]))

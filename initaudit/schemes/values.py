@@ -29,6 +29,11 @@ class Scheme:
     is_named: bool = True
     """False where only the family is known and the deviation is what was measured."""
 
+    @property
+    def is_uniform(self) -> bool:
+        """Whether it draws from a uniform law."""
+        return "uniform" in self.name or self.name == "torch_default"
+
 
 @dataclass(frozen=True, slots=True)
 class Draw:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from initaudit.depth import std_of
 from initaudit.model import Tensor
 from initaudit.remedies import Law, Remedy, shrink
+from initaudit.schemes import Scheme
 
 Floats = NDArray[np.float64]
 
@@ -103,17 +104,17 @@ def of_scheme(tensor: Tensor) -> Density | None:
     scheme = tensor.scheme
     if scheme is None or scheme.name == "identity" or {"low", "value"} & set(scheme.parameters):
         return None
-    return of_remedy(Remedy(scheme.name, _law(scheme.name), scheme.parameters, ""), tensor)
+    return of_remedy(Remedy(scheme.name, _law(scheme), scheme.parameters, ""), tensor)
 
 
-def _law(scheme: str) -> Law:
-    """The law by which a scheme of a name draws."""
+def _law(scheme: Scheme) -> Law:
+    """The law by which a scheme draws."""
     for law in _OWN_LAWS:
-        if scheme == law:
+        if scheme.name == law:
             return law
-    if "uniform" in scheme or scheme == "torch_default":
+    if scheme.is_uniform:
         return "uniform"
-    return "trunc_normal" if "trunc_normal" in scheme else "normal"
+    return "trunc_normal" if "trunc_normal" in scheme.name else "normal"
 
 
 _OWN_LAWS: tuple[Law, ...] = ("orthogonal", "sparse", "blocks")
