@@ -165,11 +165,8 @@ class Report:
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that was read, or that could not be."""
-        read = [Path(failure.path) for failure in self.failures]
-        for one in self.audited:
-            path = Path(one.checkpoint.path)
-            read += [path, path.parent / "config.json", *(shard.path for shard in one.checkpoint.shards)]
-        return tuple(read)
+        unread = (Path(failure.path) for failure in self.failures)
+        return (*(file for one in self.audited for file in one.checkpoint.files), *unread)
 
     @property
     def counts(self) -> dict[str, int]:

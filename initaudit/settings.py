@@ -40,6 +40,11 @@ class Settings:
     per_file_ignores: tuple[Waiver, ...] = ()
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The file that they were read from, if they were."""
+        return () if self.source is None else (self.source,)
+
+    @property
     def waivers(self) -> tuple[Waiver, ...]:
         """All ignores, those of tensors first."""
         return (*self.per_tensor_ignores, *self.per_file_ignores)

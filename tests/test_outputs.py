@@ -8,7 +8,7 @@ import pytest
 
 from initaudit.registry import load_rules
 from initaudit.report.formats import FORMATS
-from tests.checkpoints import FIXTURES, run, spawn, written
+from tests.checkpoints import FIXTURES, faulty, indexed, mlp, run, spawn, written
 
 ERROR = FIXTURES / "bad" / "IA101-zero-weight.safetensors"
 MACHINES = [form for form in FORMATS if form not in ("text", "concise")]
@@ -86,6 +86,48 @@ def test_a_report_is_never_written_over_what_was_read(tmp_path, command, how):
     assert outcome.status == 2
     assert "not written over it" in outcome.err
     assert path.read_bytes() == ERROR.read_bytes()
+
+
+@pytest.fixture
+def sharded(tmp_path):
+    """A folder with an index, two shards, both names of a configuration, settings and a baseline."""
+    tensors = list(faulty().items())
+    indexed(tmp_path, {"a.safetensors": dict(tensors[:3]), "b.safetensors": dict(tensors[3:])})
+    written(tmp_path / "config.json", b"{}")
+    written(tmp_path / "adapter_config.json", b'{"peft_type": "LORA"}')
+    written(tmp_path / "initaudit.toml", b'fail-on = "never"\n')
+    run("check", tmp_path, "--isolated", "--write-baseline", tmp_path / "known.json")
+    return tmp_path
+
+
+INPUTS = ["a.safetensors", "b.safetensors", "config.json", "adapter_config.json", "initaudit.toml"]
+
+
+@pytest.mark.parametrize("name", [*INPUTS, "model.safetensors.index.json"])
+@pytest.mark.parametrize("command", [["check"], ["inspect"], ["fix", "--dry-run"]], ids=lambda words: words[0])
+def test_a_report_is_never_written_over_a_shard_a_configuration_or_the_settings(sharded, monkeypatch, command, name):
+    monkeypatch.chdir(sharded)
+    before = {path: path.read_bytes() for path in sharded.iterdir()}
+    outcome = run(*command, "model.safetensors.index.json", "--report", f"json={name}")
+    assert outcome.status == 2
+    assert "not written over it" in outcome.err
+    assert {path: path.read_bytes() for path in sharded.iterdir()} == before
+
+
+def test_a_dry_run_writes_no_report_over_a_healthy_checkpoint(tmp_path):
+    path = written(tmp_path / "model.safetensors", mlp())
+    before = path.read_bytes()
+    assert run("fix", tmp_path, "--dry-run", "--report", f"json={path}").status == 2
+    assert path.read_bytes() == before
+
+
+def test_a_report_is_never_written_over_the_baseline_which_alone_may_renew_itself(sharded):
+    known = sharded / "known.json"
+    before = known.read_bytes()
+    assert run("check", sharded, "--baseline", known, "--output-file", known).status == 2
+    assert known.read_bytes() == before
+    assert run("check", sharded, "--baseline", known, "--write-baseline", known).status == 0
+    assert known.read_bytes() == before
 
 
 def test_a_report_is_never_written_over_the_configuration_of_a_model_or_over_what_was_just_repaired(tmp_path):

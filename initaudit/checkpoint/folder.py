@@ -11,10 +11,9 @@ from unicodedata import normalize
 from initaudit.checkpoint.files import read_text
 from initaudit.checkpoint.opening import SUFFIXES, open_weights, suffix_note
 from initaudit.checkpoint.sharded import INDEX_SUFFIX, read_index
-from initaudit.checkpoint.values import Checkpoint
+from initaudit.checkpoint.values import CONFIG_NAMES, Checkpoint
 from initaudit.errors import CheckpointError, errno_text
 
-CONFIG_NAMES = ("config.json", "adapter_config.json")
 MAX_CONFIG_BYTES = 10_000_000  # real ones are a few KB; a hint is not worth more
 
 COMPANIONS = re.compile(r"(optimi[sz]er|scheduler|scaler|rng_state)[\w-]*\.(pt|pth|bin)|training_args\.bin")

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+CONFIG_NAMES = ("config.json", "adapter_config.json")
+"""What holds a model's configuration, beside its weights; the first that can be read counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -98,6 +101,12 @@ class Checkpoint:
     def entries(self) -> tuple[Entry, ...]:
         """All tensors, shard after shard."""
         return tuple(entry for shard in self.shards for entry in shard.entries)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that it is read from, whether there is one of that name or not: itself, shards, configurations."""
+        path = Path(self.path)
+        return (path, *(shard.path for shard in self.shards), *(path.parent / name for name in CONFIG_NAMES))
 
     @property
     def bytes(self) -> int:

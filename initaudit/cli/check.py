@@ -15,7 +15,7 @@ from initaudit.cli.options import (
     settings_options,
     workers_option,
 )
-from initaudit.cli.outputs import Output, deliver, outputs_of
+from initaudit.cli.outputs import Output, deliver, is_same_file, outputs_of
 from initaudit.cli.settled import baseline_of, reports_of, rules_of, settings_of
 from initaudit.cli.status import FAILED
 from initaudit.cli.terminal import complain, progress_bars, text_layout
@@ -107,7 +107,10 @@ def check(
         shown = {"statistics": statistics, "quiet": quiet, "verbose": verbose}
         return render(report, output.form, **layout, **shown, show_intended=show_intended or settings.show_intended)
 
-    unwritten = deliver(outputs, said, inputs=[*paths, *report.files])
+    inputs = [*paths, *report.files, *settings.files]
+    if known is not None and not (write_baseline and is_same_file(write_baseline, known.file)):
+        inputs.append(known.file)
+    unwritten = deliver(outputs, said, inputs=inputs)
     for complaint in complaints + unwritten:
         complain(complaint)
     if unwritten:

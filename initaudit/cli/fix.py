@@ -110,9 +110,9 @@ def fix(
         layout = text_layout(no_color=no_color, to_file=output.file is not None)
         return render_text(repair, is_dry=dry_run, **layout)
 
-    inputs = [path, *(Path(row.checkpoint) for row in repair.repaired)]
+    inputs = [path, *repair.files, *settings.files]
     if repair.output is not None:
-        inputs += [repair.output, *repair.output.glob("*")]
+        inputs += [repair.output, *repair.output.rglob("*")]
     unwritten = deliver(outputs, said, inputs=inputs)
     for complaint in [*(f"{failure.path}: {failure.message}" for failure in repair.failures), *unwritten]:
         complain(complaint)

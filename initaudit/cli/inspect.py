@@ -56,8 +56,9 @@ def inspect(
         for one in understood(paths, exclude=globs, workers=cores, progress=bars, key=key):
             if isinstance(one, Failure):
                 complaints.append(f"{one.path}: {one.message}")
+                read.append(Path(one.path))
                 continue
-            read += [shard.path for shard in one.checkpoint.shards]
+            read += one.checkpoint.files
             inspections.append(inspection_of(one))
             if not one.can_be_judged:
                 complaints.append(f"{one.checkpoint.path}: {NOTHING_TO_JUDGE}")
@@ -69,7 +70,7 @@ def inspect(
         layout = text_layout(no_color=no_color, to_file=output.file is not None) | {"width": None}
         return render_text(inspections, **layout) if inspections else ""
 
-    complaints += deliver(outputs, said, inputs=[*paths, *read])
+    complaints += deliver(outputs, said, inputs=[*paths, *read, *settings.files])
     for complaint in complaints:
         complain(complaint)
     return FAILED if complaints else 0

@@ -80,7 +80,7 @@ def deliver(outputs: Iterable[Output], said: Callable[[Output], str], *, inputs:
     complaints = []
     for output in sorted(outputs, key=lambda output: output.file is None):
         try:
-            if output.file is not None and any(_same(output.file, path) for path in inputs):
+            if output.file is not None and any(is_same_file(output.file, path) for path in inputs):
                 raise InitauditError(f"{output.file}: is what was read; the report is not written over it")
             write(said(output), output.file)
         except InitauditError as error:
@@ -88,7 +88,8 @@ def deliver(outputs: Iterable[Output], said: Callable[[Output], str], *, inputs:
     return complaints
 
 
-def _same(one: Path, other: Path) -> bool:
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether two names lead to one file that is there."""
     with suppress(OSError):
         return one.samefile(other)
     return False

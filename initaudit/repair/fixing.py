@@ -52,6 +52,7 @@ def fix(
     sound = [one for one in found if isinstance(one, Understood)]
     audited = [judge(one, rules, exclude=exclude) for one in sound]
     failures += tuple(failure for one in audited for failure in one.failures)
+    files = (*(file for one in sound for file in one.checkpoint.files), *(Path(failure.path) for failure in failures))
     plans = [plan_repair(one, wishes) for one in audited]
     unrepaired = tuple(row for plan in plans for row in plan.unrepaired)
     targets = Targets(path, destination)
@@ -61,7 +62,7 @@ def fix(
         planned = tuple(
             Repaired(plan.checkpoint.path, row, plan.before[row.tensor]) for plan in plans for row in plan.redraws
         )
-        return Repair(seed, device, None, planned, unrepaired, failures, notes)
+        return Repair(seed, device, None, planned, unrepaired, failures, notes, files)
     drawing = _drawing()
     device = drawing.device_of(device)
     repaired: list[Repaired] = []
@@ -84,7 +85,7 @@ def fix(
             still += _still_reported(one, plan, after, rules, exclude)
             targets.add(copies)
         targets.take_names()
-    return Repair(seed, device, targets.target, tuple(repaired), (*unrepaired, *still), failures, notes)
+    return Repair(seed, device, targets.target, tuple(repaired), (*unrepaired, *still), failures, notes, files)
 
 
 def _warm_up() -> None:

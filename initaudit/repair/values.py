@@ -53,7 +53,10 @@ class Repaired:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """The outcome of one run of `fix`; ``output`` is where it was written, None where nothing was."""
+    """The outcome of one run of `fix`.
+
+    ``output`` is where it was written, None where nothing was; ``files`` are those that were read, or could not be.
+    """
 
     seed: int
     device: str
@@ -62,6 +65,7 @@ class Repair:
     unrepaired: tuple[Unrepaired, ...]
     failures: tuple[Failure, ...]
     notes: tuple[str, ...]
+    files: tuple[Path, ...] = ()
 
     @property
     def exit_status(self) -> int:
