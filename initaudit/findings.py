@@ -107,6 +107,9 @@ class Failure:
     message: str
     rule: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
 
 @dataclass(frozen=True, slots=True)
 class Audited:
@@ -145,12 +148,27 @@ class FindingsError(InitauditError):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome of one audit of one or more checkpoints; ``notes`` are about the run, not about one of them."""
+    """The outcome of one audit of one or more checkpoints; ``notes`` are about the run, not about one of them.
+
+    As a string it is what ``initaudit check`` prints, with what could not be audited below.
+    """
 
     audited: tuple[Audited, ...]
     unread: tuple[Failure, ...]
     rules: tuple[Rule, ...]
     notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        from initaudit.report.text import render
+
+        return "\n".join([render(self).rstrip("\n"), *map(str, self.failures)])
+
+    def __repr__(self) -> str:
+        from initaudit.report.text import counted, found
+
+        said = ", ".join(found(self)) or "no findings"
+        failed = f", {counted(len(self.failures), 'failure')}" if self.failures else ""
+        return f"<Report: {said} in {counted(len(self.audited), 'checkpoint')}{failed}>"
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -175,6 +193,26 @@ class Report:
         return {severity.value: found[severity.value] for severity in Severity} | {
             "intended": sum(len(one.intended) for one in self.audited)
         }
+
+    @property
+    def worst(self) -> Severity | None:
+        """The severity of the worst finding, None where there is none."""
+        return min((finding.severity for finding in self.findings), key=lambda severity: severity.rank, default=None)
+
+    @property
+    def judged(self) -> int:
+        """The number of tensors that rules have seen, in all checkpoints."""
+        return sum(one.judged for one in self.audited)
+
+    @property
+    def not_judged(self) -> int:
+        """The number of tensors whose values no rule has seen."""
+        return sum(len(one.not_judged) for one in self.audited)
+
+    @property
+    def waived(self) -> int:
+        """The number of places where a rule's finding is not to be heard."""
+        return sum(len(one.waived) for one in self.audited)
 
     @property
     def statistics(self) -> tuple[RuleCount, ...]:
@@ -215,10 +253,7 @@ class Report:
 
         """
         if not self.ok(fail_on):
-            from initaudit.report.text import render
-
-            unread = "".join(f"{failure.path}: {failure.message}\n" for failure in self.failures)
-            raise FindingsError(render(self) + unread)
+            raise FindingsError(str(self))
 
     def to_json(self) -> str:
         """The report as the JSON document that ``--output-format json`` prints."""

@@ -719,3 +719,9 @@ def test_an_index_of_good_shards_passes(tmp_path):
     outcome = run("check", indexed(tmp_path, shards))
     assert outcome.status == 0
     assert ", 2 shards" in outcome.out
+
+
+def test_without_a_command_the_help_is_shown_where_complaints_are():
+    outcome = run()
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "Commands:\n  check " in outcome.err

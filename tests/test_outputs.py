@@ -52,6 +52,9 @@ def test_a_report_for_stdout_takes_the_place_of_the_text():
         (["--report", "json=-", "--output-format", "text"], "two outputs would go to stdout"),
         (["--report", "json=x", "--report", "sarif=x"], "two outputs would go to"),
         (["--report", "json=x", "--output-file", "./x"], "two outputs would go to"),
+        (["--report", "sarif=new/a.sarif"], "new/a.sarif: cannot be written: there is no folder new"),
+        (["--output-file", "new/x"], "new/x: cannot be written: there is no folder new"),
+        (["--write-baseline", "new/b.json"], "new/b.json: cannot be written: there is no folder new"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -65,11 +68,12 @@ def test_an_output_that_cannot_be_meant_is_bad_usage(tmp_path, monkeypatch, argu
 
 
 def test_a_file_that_cannot_be_written_stops_no_other_output(tmp_path):
-    missing = tmp_path / "missing" / "out.sarif"
-    outcome = run("check", ERROR, f"--report=sarif={missing}", f"--report=json={tmp_path / 'out.json'}")
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    outcome = run("check", ERROR, f"--report=sarif={taken}", f"--report=json={tmp_path / 'out.json'}")
     assert outcome.status == 2
     (complaint,) = outcome.complaints
-    assert str(missing) in complaint
+    assert str(taken) in complaint
     assert json.loads((tmp_path / "out.json").read_text())["findings"]
     assert "IA101" in outcome.out
 

@@ -102,7 +102,7 @@ def test_the_recipe_is_said_in_words(page, broken):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (mlp(), "Nothing was found: this can be trained."),
+        (mlp(), "Nothing was found."),
         (faulty(), "Do not train from this: 1 error."),
         ({"fc.bias": np.zeros(4, np.int64)}, "Nothing was judged."),
     ],

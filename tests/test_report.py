@@ -388,3 +388,21 @@ def test_failures_are_those_of_files_and_of_rules():
 
 def test_a_good_checkpoint_makes_no_fuss_in_python():
     initaudit.check(FIXTURES / "good" / "gpt2").raise_for_findings("info")
+
+
+@pytest.mark.parametrize(
+    ("of", "shown"),
+    [
+        (report(finding(), finding(WARNING), finding(WARNING)), "<Report: 1 error, 2 warnings in 1 checkpoint>"),
+        (report(), "<Report: no findings in 1 checkpoint>"),
+        (report(unread=(Failure("x", "no such file"),)), "<Report: no findings in 1 checkpoint, 1 failure>"),
+    ],
+    ids=["findings", "none", "failure"],
+)
+def test_a_notebook_shows_a_report_in_one_line(of, shown):
+    assert repr(of) == shown
+
+
+def test_a_report_prints_as_the_command_does_with_what_was_not_audited_below():
+    assert str(report(finding())) + "\n" == render(report(finding()))
+    assert str(report(unread=(Failure("x", "no such file"),))).endswith("\nx: no such file")

@@ -52,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = cli.main(arguments, prog_name="initaudit", standalone_mode=False) or 0
         sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return FAILED
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "initaudit"

@@ -95,7 +95,7 @@ def check(
         globs, cores = exclude or settings.exclude, workers or available_cores()
         report = audit(paths, rules, exclude=globs, workers=cores, progress=bars, key=key, histograms=pages)
     report = replace(report, notes=unneeded(report, settings, known))
-    complaints = [f"{failure.path}: {failure.message}" for failure in report.failures]
+    complaints = [*map(str, report.failures)]
     if write_baseline and report.failures:
         complaints.append(f"{write_baseline}: not written: what could not be audited would be missing")
         outputs = tuple(output for output in outputs if output.form != BASELINE)

@@ -114,7 +114,7 @@ def fix(
     if repair.output is not None:
         inputs += [repair.output, *repair.output.rglob("*")]
     unwritten = deliver(outputs, said, inputs=inputs)
-    for complaint in [*(f"{failure.path}: {failure.message}" for failure in repair.failures), *unwritten]:
+    for complaint in [*map(str, repair.failures), *unwritten]:
         complain(complaint)
     return FAILED if unwritten else repair.exit_status
 

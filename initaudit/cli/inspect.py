@@ -55,7 +55,7 @@ def inspect(
         globs, cores = exclude or settings.exclude, workers or available_cores()
         for one in understood(paths, exclude=globs, workers=cores, progress=bars, key=key):
             if isinstance(one, Failure):
-                complaints.append(f"{one.path}: {one.message}")
+                complaints.append(str(one))
                 read.append(Path(one.path))
                 continue
             read += one.checkpoint.files

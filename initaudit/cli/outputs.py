@@ -59,7 +59,7 @@ def outputs_of(
     Without the first two, text (or what the configuration has as ``default``) goes to stdout, unless a report does.
 
     Raises:
-        click.UsageError: two outputs would go to one place.
+        click.UsageError: two outputs would go to one place, or the folder of one is not there.
 
     """
     at_stdout = [report for report in reports if report.file is None]
@@ -69,6 +69,9 @@ def outputs_of(
     for place in places:
         if places.count(place) > 1:
             raise click.UsageError(f"two outputs would go to {place or 'stdout'}")
+    for output in outputs:
+        if output.file is not None and not output.file.parent.is_dir():
+            raise click.UsageError(f"{output.file}: cannot be written: there is no folder {output.file.parent}")
     return outputs
 
 

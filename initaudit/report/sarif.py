@@ -65,8 +65,8 @@ def _first_section(page: str) -> str:
 
 def _invocation(report: Report, *, left_out: int) -> dict[str, Any]:
     told = [
-        {"level": "error", "message": {"text": printable(f"{f.path}: {f.message}", longest=LONGEST_TEXT)}}
-        for f in report.failures
+        {"level": "error", "message": {"text": printable(str(failure), longest=LONGEST_TEXT)}}
+        for failure in report.failures
     ]
     if left_out:
         told.append({"level": "warning", "message": {"text": f"{left_out:,} more findings are not listed here"}})

@@ -111,13 +111,10 @@ def statistics_table(report: Report) -> Table:
 
 def verdict(report: Report, *, show_intended: bool, verbose: bool) -> Text:
     """One line: what was found, in what, and what was not looked at."""
-    counts = report.counts
-    found = [counted(counts[severity.value], severity.value) for severity in Severity if counts[severity.value]]
-    worst = next((severity for severity in Severity if counts[severity.value]), None)
     line = Text()
-    if found:
-        line.append("Found " + ", ".join(found), style=STYLES[worst] if worst else "")
-    elif not any(one.judged for one in report.audited):
+    if report.worst is not None:
+        line.append("Found " + ", ".join(found(report)), style=STYLES[report.worst])
+    elif not report.judged:
         line.append("Nothing was judged" if report.audited else "Nothing was audited", style="bold red")
     elif report.failures:
         line.append("No findings where it could be judged", style="bold yellow")
@@ -125,21 +122,25 @@ def verdict(report: Report, *, show_intended: bool, verbose: bool) -> Text:
         line.append("No findings", style="bold green")
     if report.audited:
         line.append(f" in {counted(len(report.audited), 'checkpoint')}")
-        line.append(f" ({counted(sum(one.judged for one in report.audited), 'tensor')} judged by")
+        line.append(f" ({counted(report.judged, 'tensor')} judged by")
         line.append(f" {counted(len(report.rules), 'rule')})")
-    skipped = sum(len(one.not_judged) for one in report.audited)
-    if skipped:
-        line.append(f"; {skipped:,} not judged" + ("" if verbose else " (--verbose)"))
-    waived = sum(len(one.waived) for one in report.audited)
-    if waived:
-        line.append(f"; {waived:,} waived" + ("" if show_intended else " (--show-intended)"))
-    if counts["intended"]:
-        line.append(f"; {counts['intended']:,} intended" + ("" if show_intended else " (--show-intended)"))
+    if report.not_judged:
+        line.append(f"; {report.not_judged:,} not judged" + ("" if verbose else " (--verbose)"))
+    if report.waived:
+        line.append(f"; {report.waived:,} waived" + ("" if show_intended else " (--show-intended)"))
+    if report.counts["intended"]:
+        line.append(f"; {report.counts['intended']:,} intended" + ("" if show_intended else " (--show-intended)"))
     if report.failures:
         line.append(f"; {counted(len(report.failures), 'failure')}", style="bold red")
-    if found:
+    if report.findings:
         line.append(f". Why: initaudit rule {next(iter(report.findings)).rule}")
     return line
+
+
+def found(report: Report) -> list[str]:
+    """``1 error``, ``2 warnings``: the findings of each severity that has any, the worst first."""
+    counts = report.counts
+    return [counted(counts[severity.value], severity.value) for severity in Severity if counts[severity.value]]
 
 
 def _aside(text: str) -> Text:

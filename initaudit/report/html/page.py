@@ -12,7 +12,7 @@ from initaudit import __version__
 from initaudit.findings import Report
 from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.report.html.sections import section_of
-from initaudit.report.text import counted
+from initaudit.report.text import counted, found
 from initaudit.rule import Rule, Severity
 
 _HERE = Path(__file__).parent
@@ -50,16 +50,14 @@ def render(report: Report) -> str:
 
 def verdict(report: Report) -> str:
     """The outcome in one sentence."""
-    counts = report.counts
-    found = [counted(counts[severity.value], severity.value) for severity in Severity if counts[severity.value]]
-    worst = next((severity for severity in Severity if counts[severity.value]), None)
+    worst = report.worst
     if worst is not None and (worst is not Severity.INFO or not report.failures):
-        return _WORST[worst].format(found=_listed(found))
-    if not any(one.judged for one in report.audited):
+        return _WORST[worst].format(found=_listed(found(report)))
+    if not report.judged:
         return "Nothing was judged."
     if report.failures:
         return "Not audited whole; where it could be judged, nothing was found."
-    return "Nothing was found: this can be trained."
+    return "Nothing was found."
 
 
 def rule_page(rule: Rule) -> Markup:
@@ -71,24 +69,21 @@ def rule_page(rule: Rule) -> Markup:
 
 def _judged(report: Report) -> str:
     """What was judged and what not, in one line."""
-    judged = sum(one.judged for one in report.audited)
-    skipped = sum(len(one.not_judged) for one in report.audited)
     if not report.audited:
         return ""
     several = f" in {counted(len(report.audited), 'checkpoint')}" if len(report.audited) > 1 else ""
-    line = f"{counted(judged, 'tensor')}{several} judged by {counted(len(report.rules), 'rule')}"
-    line += f"; {skipped:,} not judged" if skipped else ""
+    line = f"{counted(report.judged, 'tensor')}{several} judged by {counted(len(report.rules), 'rule')}"
+    line += f"; {report.not_judged:,} not judged" if report.not_judged else ""
     intended = report.counts["intended"]
     line += f"; {intended:,} deviate by a known convention, as is intended" if intended else ""
-    waived = sum(len(one.waived) for one in report.audited)
-    return line + (f"; {waived:,} waived." if waived else ".")
+    return line + (f"; {report.waived:,} waived." if report.waived else ".")
 
 
 def _tone(report: Report) -> str:
     """The colour of the verdict: that of the worst finding, of an error where not all was audited."""
     if report.failures:
         return "error"
-    return next((severity.value for severity in Severity if report.counts[severity.value]), "good")
+    return report.worst.value if report.worst else "good"
 
 
 def _listed(items: list[str]) -> str:
