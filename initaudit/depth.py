@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from initaudit.layers.names import natural
 from initaudit.layers.segments import segments
 from initaudit.model import Model, Tensor, place
 from initaudit.remedies import Healthy, Remedy, by_recipe
-from initaudit.scale import ODD_AMONG_AGREED, RELU_LOSS, natural, plain_chains
+from initaudit.scale import ODD_AMONG_AGREED, RELU_LOSS, plain_chains
 from initaudit.significance import HARD_Z, log_std_error
 from initaudit.statistics.grid import Grid
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from initaudit.advice import lecun, scales_text
 from initaudit.layers.axes import input_axis
-from initaudit.layers.names import DIRECTION, LENGTH
+from initaudit.layers.names import DIRECTION, LENGTH, natural
 from initaudit.layers.segments import dotted
 from initaudit.model import Fault, Model, Tensor, place
 from initaudit.schemes import scales_by_fan
@@ -362,8 +362,3 @@ def _same_sequence(a: str, b: str) -> bool:
     """Whether two names have one number each, and are alike but for it."""
     pieces_a, pieces_b = natural(a), natural(b)
     return len(pieces_a) == len(pieces_b) == 3 and pieces_a[0] == pieces_b[0] and pieces_a[2] == pieces_b[2]
-
-
-def natural(name: str) -> tuple[tuple[int, str], ...]:
-    """A name as a key by which ``layers.2`` comes before ``layers.10``."""
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d{1,9})", name))

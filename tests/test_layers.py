@@ -5,6 +5,7 @@ import pytest
 
 from initaudit.checkpoint.values import Entry
 from initaudit.layers import understand
+from initaudit.layers.names import natural
 from initaudit.layers.values import Part
 from initaudit.statistics.values import Moments, Statistics
 
@@ -688,3 +689,8 @@ def test_the_work_is_linear_in_the_number_of_tensors(name, shape):
         return sum(entry.callcount for entry in profile.getstats())
 
     assert calls(4000) < 5 * calls(1000)
+
+
+def test_names_are_ordered_as_a_person_counts_whatever_signs_they_hold():
+    names = ["layers.10.b", "layers.2.b", "layers.2.a", "layers", "layers.2²", "9" * 5000]
+    assert sorted(names, key=natural) == ["9" * 5000, "layers", "layers.2.a", "layers.2.b", "layers.2²", "layers.10.b"]

@@ -19,7 +19,11 @@ from initaudit.errors import InitauditError
 from initaudit.registry import load_rules
 from initaudit.repair import Destination, Repair, fix
 from initaudit.repair.drawing import device_of
+<<<<<<< HEAD
 from tests.checkpoints import DTYPES, FIXTURES, faulty, indexed, run, written
+=======
+from tests.checkpoints import FIXTURES, faulty, indexed, mlp, run, written
+>>>>>>> e978abc (List blocks as a person counts them, and note a glob of fix that no name matches)
 from tests.recipes import DEPTH, Draw, Tensors, gpt2, llama, lora, mixture, olmo
 from tests.test_faults import PLANTS, VECTORS, Plant, gpt
 from tests.test_recipes import FAULTS
@@ -337,6 +341,34 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path) -> None:
     assert outcome.out.endswith("nothing was written\n")
     assert path.read_bytes() == before
     assert [child.name for child in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_a_dry_run_has_no_column_of_what_came_after(tmp_path: Path) -> None:
+    path = written(tmp_path / "model.safetensors", faulty())
+    assert run("fix", path, "--dry-run").out.split("\n")[0].split() == ["tensor", "before", "scheme", "reason", "rules"]
+    assert "after" in run("fix", path, "--in-place").out.split("\n")[0].split()
+
+
+def test_a_glob_that_no_name_matches_is_noted(tmp_path: Path) -> None:
+    path = written(tmp_path / "model.safetensors", mlp())
+    given = ["--scheme", "nomatch*=orthogonal", "--scheme", "fc1*=zeros", "--exclude", "none.*", "--exclude", "fc3*"]
+    notes = ["scheme nomatch*: no tensor has such a name", "exclude none.*: no tensor has such a name"]
+    outcome = run("fix", path, "--dry-run", *given)
+    assert outcome.status == 0
+    assert [line.removeprefix("note  ") for line in outcome.out.splitlines() if line.startswith("note")] == notes
+    assert run("fix", path, "--dry-run", *given, "--output-format", "json").document["notes"] == notes
+
+
+@pytest.mark.parametrize("command", [["inspect"], ["fix", "--dry-run"]], ids=lambda words: words[0])
+def test_blocks_are_listed_as_a_person_counts_them(command: list[str], tmp_path: Path) -> None:
+    zero = np.zeros((32, 32), np.float32)
+    path = written(tmp_path / "model.safetensors", {f"layers.{n}.fc.weight": zero for n in (0, 1, 10, 11, 2)})
+    order = [f"layers.{n}.fc.weight" for n in (0, 1, 2, 10, 11)]
+    shown = run(*command, path).out.splitlines()
+    assert [line.split()[0] for line in shown if line.startswith("layers.")] == order
+    document = run(*command, path, "--output-format", "json").document
+    rows = document.get("tensors") or document["repairs"]
+    assert [row.get("name") or row["tensor"] for row in rows] == order
 
 
 def test_the_document_lets_a_repair_be_audited(tmp_path: Path) -> None:

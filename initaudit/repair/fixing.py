@@ -1,7 +1,8 @@
 """The whole of a repair: audit, plan, draw into copies, audit these again, and give them their names."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from threading import Thread
 from types import ModuleType
@@ -58,6 +59,8 @@ def fix(
     targets = Targets(path, destination)
     left = targets.leftovers(shard for one in sound for shard in one.checkpoint.shards)
     notes = tuple(f"left by a run that was killed, and may be removed: {name}" for name in left)
+    if not failures:
+        notes += tuple(_without_use(sound, wishes, exclude))
     if failures or destination.is_dry or not any(plan.redraws for plan in plans):
         planned = tuple(
             Repaired(plan.checkpoint.path, row, plan.before[row.tensor]) for plan in plans for row in plan.redraws
@@ -86,6 +89,14 @@ def fix(
             targets.add(copies)
         targets.take_names()
     return Repair(seed, device, targets.target, tuple(repaired), (*unrepaired, *still), failures, notes, files)
+
+
+def _without_use(sound: Iterable[Understood], wishes: Iterable[Wish], exclude: Iterable[str]) -> Iterator[str]:
+    """A note for each glob of the user's that no tensor's name matches: it is misspelt."""
+    names = {entry.name for one in sound for entry in one.checkpoint.entries}
+    for said, glob in [*(("scheme", wish.glob) for wish in wishes), *(("exclude", glob) for glob in exclude)]:
+        if not any(fnmatchcase(name, glob) for name in names):
+            yield f"{said} {glob}: no tensor has such a name"
 
 
 def _warm_up() -> None:

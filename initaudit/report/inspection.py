@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from initaudit.checkpoint import Entry
+from initaudit.layers.names import natural
 from initaudit.layers.values import Part
 from initaudit.model import Tensor
 from initaudit.recipe import describe
@@ -42,7 +43,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What `inspect` has to say of one checkpoint: its recipe, and a row for each tensor, sorted by name."""
+    """What `inspect` has to say of one checkpoint: its recipe, and a row a tensor, ``h.2`` before ``h.10``."""
 
     path: str
     recipe: tuple[str, ...]
@@ -57,7 +58,7 @@ def inspection_of(understood: Understood) -> Inspection:
 
 def _rows_of(understood: Understood) -> Iterator[Row]:
     checkpoint = understood.checkpoint
-    for entry in sorted(checkpoint.entries, key=lambda entry: entry.name):
+    for entry in sorted(checkpoint.entries, key=lambda entry: (natural(entry.name), entry.name)):
         yield Row(
             checkpoint.path,
             entry,

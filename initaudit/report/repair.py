@@ -6,8 +6,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from initaudit.layers.names import natural
 from initaudit.repair.values import Repair, Repaired
-from initaudit.report.escaping import printable
+from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.report.json import plain
 from initaudit.report.terminal import laid_out
 from initaudit.report.text import counted
@@ -21,23 +22,28 @@ def render_text(repair: Repair, *, is_dry: bool, width: int | None = None, color
     parts: list[Table | Text] = []
     if repair.repaired:
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("tensor", "before", "after", "scheme", "reason", "rules"):
+        is_written = any(row.after for row in repair.repaired)
+        for heading in ("tensor", "before", *(["after"] if is_written else []), "scheme", "reason", "rules"):
             table.add_column(heading, overflow="fold")
-        for row in repair.repaired:
-            after = _measured(row.after) if row.after else Text("")
+        for row in _in_order(repair):
+            after = [_measured(row.after) if row.after else Text("")] if is_written else []
             scheme = Text(printable(row.redraw.remedy.words))
             reason = Text(printable(row.redraw.remedy.reason))
-            cells = Text(printable(row.redraw.tensor), style="cyan"), _measured(row.before), after, scheme, reason
+            cells = Text(printable(row.redraw.tensor), style="cyan"), _measured(row.before), *after, scheme, reason
             table.add_row(*cells, Text(" ".join(row.redraw.rules)))
         parts += [table, Text()]
     for left in repair.unrepaired:
-        rules = " ".join(left.rules)
-        parts.append(
-            Text(f"not repaired  {printable(left.tensor)} ({rules}): {printable(left.reason)}", style="yellow")
-        )
-    parts += [Text(f"note  {printable(note)}", style="dim") for note in repair.notes]
+        where = f"{printable(left.tensor)} ({' '.join(left.rules)})"
+        why = printable(left.reason, longest=LONGEST_TEXT)
+        parts.append(Text(f"not repaired  {where}: {why}", style="yellow"))
+    parts += [Text(f"note  {printable(note, longest=LONGEST_TEXT)}", style="dim") for note in repair.notes]
     parts.append(_summary(repair, is_dry=is_dry))
     return laid_out(parts, width=width, color=color).strip("\n") + "\n"
+
+
+def _in_order(repair: Repair) -> list[Repaired]:
+    """What was redrawn in each checkpoint, ``layers.2`` before ``layers.10``."""
+    return sorted(repair.repaired, key=lambda row: (row.checkpoint, natural(row.redraw.tensor), row.redraw.tensor))
 
 
 def _summary(repair: Repair, *, is_dry: bool) -> Text:
@@ -69,7 +75,7 @@ def render_json(repair: Repair) -> str:
         "seed": repair.seed,
         "device": repair.device,
         "output": None if repair.output is None else str(repair.output),
-        "repairs": [_repaired(row) for row in repair.repaired],
+        "repairs": [_repaired(row) for row in _in_order(repair)],
         "unrepaired": [
             {"checkpoint": row.checkpoint, "tensor": row.tensor, "rules": row.rules, "reason": row.reason}
             for row in repair.unrepaired
