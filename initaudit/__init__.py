@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from initaudit.errors import CheckpointError, InitauditError
+from initaudit.errors import CheckpointError, InitauditError, RuleError, SelectionError
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -29,6 +29,8 @@ __all__ = [
     "Repair",
     "Report",
     "Rule",
+    "RuleError",
+    "SelectionError",
     "Severity",
     "check",
     "fix",

@@ -7,6 +7,7 @@ is called once a checkpoint.
 
 import inspect
 import re
+import string
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -62,7 +63,7 @@ class Rule:
     @property
     def group(self) -> str:
         """The first digit of its code, with what stands before: ``IA1`` for the rules of symmetry."""
-        return self.code[:3]
+        return self.code.rstrip(string.digits) + self.code.lstrip(string.ascii_uppercase)[:1]
 
     @property
     def summary(self) -> str:

@@ -1,6 +1,7 @@
 """Which rules are loaded and chosen."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -82,3 +83,8 @@ def test_parameters_that_are_none_of_a_rule_are_refused_with_their_place() -> No
 
 def test_a_refused_rule_is_not_kept() -> None:
     assert not [code for code in RULES if code.startswith("XX")]
+
+
+@pytest.mark.parametrize(("code", "group"), [("IA101", "IA1"), ("ACME001", "ACME0"), ("X7", "X7")])
+def test_a_group_is_the_letters_of_a_code_and_its_first_digit(code: str, group: str) -> None:
+    assert replace(next(iter(load_rules().values())), code=code).group == group
