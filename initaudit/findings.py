@@ -55,6 +55,11 @@ class Finding:
         """Whether it is a warning or an error; an info is to be known, and all may stay as it is."""
         return self.severity is not Severity.INFO
 
+    @property
+    def is_repairable(self) -> bool:
+        """Whether `fix` would redraw it: it asks for that, and something says as what."""
+        return self.asks_for_repair and self.repair is not None and not self.beyond_repair
+
     def order(self) -> tuple[int, str, tuple[str, ...]]:
         """The worst first, then by rule and place."""
         return self.severity.rank, self.rule, self.tensors

@@ -399,3 +399,9 @@ def test_equal_models_are_reported_alike_wherever_they_lie_in_memory() -> None:
     model = FAULTS["zero weight"]()
     assert initaudit.check(copy.deepcopy(model)).to_json() == initaudit.check(model).to_json()
     assert {entry.begin for entry in understood_live(model).checkpoint.entries} == {0}
+
+
+def test_a_live_model_has_no_files_and_no_command_to_redraw_it():
+    report = initaudit.check({"fc.weight": torch.zeros(8, 8)})
+    assert report.files == ()
+    assert str(report).endswith(". Why: initaudit rule IA101")

@@ -19,11 +19,7 @@ from initaudit.errors import InitauditError
 from initaudit.registry import load_rules
 from initaudit.repair import Destination, Repair, fix
 from initaudit.repair.drawing import device_of
-<<<<<<< HEAD
-from tests.checkpoints import DTYPES, FIXTURES, faulty, indexed, run, written
-=======
-from tests.checkpoints import FIXTURES, faulty, indexed, mlp, run, written
->>>>>>> e978abc (List blocks as a person counts them, and note a glob of fix that no name matches)
+from tests.checkpoints import DTYPES, FIXTURES, faulty, indexed, mlp, run, written
 from tests.recipes import DEPTH, Draw, Tensors, gpt2, llama, lora, mixture, olmo
 from tests.test_faults import PLANTS, VECTORS, Plant, gpt
 from tests.test_recipes import FAULTS

@@ -8,9 +8,11 @@ import pytest
 import initaudit
 from initaudit.checkpoint.values import Checkpoint, Entry, Shard, Stamp
 from initaudit.findings import Audited, Failure, Finding, FindingsError, Intended, NotJudged, Report
+from initaudit.remedies import Remedy
+from initaudit.report import concise, markdown
 from initaudit.report.escaping import LONGEST, printable
 from initaudit.report.json import plain
-from initaudit.report.text import MOST_OF_A_RULE, MOST_TENSORS, counted, render
+from initaudit.report.text import MOST_OF_A_RULE, MOST_TENSORS, byte_size, counted, render
 from initaudit.rule import Severity
 from tests.checkpoints import FIXTURES
 
@@ -406,3 +408,57 @@ def test_a_notebook_shows_a_report_in_one_line(of, shown):
 def test_a_report_prints_as_the_command_does_with_what_was_not_audited_below():
     assert str(report(finding())) + "\n" == render(report(finding()))
     assert str(report(unread=(Failure("x", "no such file"),))).endswith("\nx: no such file")
+
+
+REMEDY = Remedy("constant", "constant", {"value": 1.0}, "by its role")
+
+
+@pytest.mark.parametrize(
+    ("of", "command"),
+    [
+        (report(finding(repair=REMEDY)), "initaudit fix m.safetensors --dry-run"),
+        (report(finding(repair=REMEDY), path="my model.pt"), "initaudit fix 'my model.pt' --dry-run"),
+    ],
+    ids=["plain", "quoted"],
+)
+def test_the_verdict_says_how_to_redraw(of, command):
+    assert verdict(of).endswith(f"Why: initaudit rule IA101. Redraw: {command}")
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        report(finding()),
+        report(finding(INFO, repair=REMEDY)),
+        report(finding(repair=REMEDY, beyond_repair="it is trained")),
+    ],
+    ids=["no remedy", "info", "beyond repair"],
+)
+def test_the_verdict_offers_no_repair_where_there_is_none(of):
+    assert verdict(of).endswith(f"Why: initaudit rule {of.findings[0].rule}")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(1, "1 byte"), (999, "999 bytes"), (1500, "1.5 kB"), (10**10, "10.0 GB")]
+)
+def test_sizes_are_said_in_decimal_units(number, words):
+    assert byte_size(number) == words
+
+
+LONG_NOTE = "left alone: " + ", ".join(f"shard-{number}.safetensors" for number in range(20))
+
+
+@pytest.mark.parametrize("form", [render, concise.render, markdown.render], ids=["text", "concise", "markdown"])
+def test_notes_are_said_in_full_in_what_people_read(form):
+    said = form(Report((audited(notes=(LONG_NOTE,)),), (), (), ("an ignore matched nothing",)))
+    assert LONG_NOTE in said
+    assert "an ignore matched nothing" in said
+
+
+def test_concise_and_quiet_has_no_notes():
+    assert concise.render(report(notes=(LONG_NOTE,)), quiet=True) == ""
+
+
+@pytest.mark.parametrize("form", [render, concise.render], ids=["text", "concise"])
+def test_there_is_no_table_of_statistics_without_findings(form):
+    assert form(report(), statistics=True).splitlines() == [verdict(report())]

@@ -14,6 +14,10 @@ CONFIG_NAMES = ("config.json", "adapter_config.json")
 """What holds a model's configuration, beside its weights; the first that can be read counts."""
 
 
+LIVE = ("module", "state_dict")
+"""The formats of what was never in a file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One tensor: ``dtype`` as safetensors spells it, and where it lies, bytes ``[begin, end)`` of a file or memory."""
@@ -104,7 +108,9 @@ class Checkpoint:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Every file that it is read from, whether there is one of that name or not: itself, shards, configurations."""
+        """Every file that it is read from, there or not: itself, shards, configurations; none of a live model."""
+        if self.format in LIVE:
+            return ()
         path = Path(self.path)
         return (path, *(shard.path for shard in self.shards), *(path.parent / name for name in CONFIG_NAMES))
 

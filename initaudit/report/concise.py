@@ -19,13 +19,22 @@ def render(
     quiet: bool = False,
     verbose: bool = False,
 ) -> str:
-    """Every finding, and the verdict unless ``quiet``; lines are whole, for what reads them goes line by line."""
+    """Every finding; unless ``quiet`` the notes and the verdict. Lines are whole: what reads them goes line by line."""
     del width
-    parts: list[Table | Text] = [statistics_table(report)] if statistics else [*map(_line, report.findings)]
+    parts: list[Table | Text] = [*map(_line, report.findings)] if not statistics else []
+    if statistics and report.findings:
+        parts.append(statistics_table(report))
     if not quiet:
+        for checkpoint in (one.checkpoint for one in report.audited):
+            parts += [_note(note, f"{printable(checkpoint.path)}: ") for note in checkpoint.notes]
+        parts += map(_note, report.notes)
         parts.append(verdict(report, show_intended=show_intended, verbose=verbose))
     text = laid_out(parts, width=None, color=color).strip("\n")
     return f"{text}\n" if text else ""
+
+
+def _note(note: str, where: str = "") -> Text:
+    return Text(f"{where}note: {printable(note, longest=LONGEST_TEXT)}", style="dim")
 
 
 def _line(finding: Finding) -> Text:

@@ -62,8 +62,9 @@ def _places(finding: Finding) -> str:
 
 
 def _checkpoint(one: Audited) -> str:
-    recipe = "".join(f"<br>{_text(line)}" for line in one.recipe)
-    return f"- {_code(one.checkpoint.path)}: {one.judged:,} of {len(one.checkpoint.entries):,} tensors judged{recipe}"
+    lines = [*one.recipe, *(f"note: {note}" for note in one.checkpoint.notes)]
+    more = "".join(f"<br>{_text(line)}" for line in lines)
+    return f"- {_code(one.checkpoint.path)}: {one.judged:,} of {len(one.checkpoint.entries):,} tensors judged{more}"
 
 
 def _cut(rows: Iterable[str], count: int, *, most: int = MOST_ROWS) -> list[str]:

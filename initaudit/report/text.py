@@ -1,5 +1,6 @@
 """The report of `check` as text for a person: findings, the worst first, and one line of verdict at the end."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 
@@ -7,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from initaudit.checkpoint.values import LIVE
 from initaudit.findings import Audited, Finding, Report, Waived
 from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.report.terminal import laid_out
@@ -80,7 +82,7 @@ def _body(one: Audited, *, show_intended: bool, verbose: bool) -> Iterator[Text 
         for skipped in one.not_judged:
             yield _aside(f"not judged  {printable(skipped.tensor)}: {printable(skipped.reason)}")
     for note in one.checkpoint.notes:
-        yield _aside(f"note  {printable(note)}")
+        yield _aside(f"note  {printable(note, longest=LONGEST_TEXT)}")
 
 
 def _finding(finding: Finding, *, verbose: bool) -> Iterator[Text | Padding]:
@@ -134,7 +136,17 @@ def verdict(report: Report, *, show_intended: bool, verbose: bool) -> Text:
         line.append(f"; {counted(len(report.failures), 'failure')}", style="bold red")
     if report.findings:
         line.append(f". Why: initaudit rule {next(iter(report.findings)).rule}")
+        line.append(_how_to_redraw(report))
     return line
+
+
+def _how_to_redraw(report: Report) -> str:
+    """The command for the first checkpoint with something that `fix` would redraw; empty where none has, or no file."""
+    for one in report.audited:
+        path, is_file = one.checkpoint.path, one.checkpoint.format not in LIVE
+        if is_file and path.isprintable() and any(finding.is_repairable for finding in one.findings):
+            return f". Redraw: initaudit fix {shlex.quote(path)} --dry-run"
+    return ""
 
 
 def found(report: Report) -> list[str]:
@@ -155,6 +167,14 @@ def why_waived(row: Waived) -> str:
 def counted(number: int, noun: str) -> str:
     """``1 tensor``, ``2 tensors``; an info has no plural."""
     return f"{number:,} {noun}" + ("" if number == 1 or noun == "info" else "s")
+
+
+def byte_size(number: int) -> str:
+    """``17.3 kB``, ``10.0 GB``; ``999 bytes``."""
+    for size, unit in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return counted(number, "byte")
 
 
 def magnitude(number: int) -> str:

@@ -17,7 +17,7 @@ from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.report.html import charts, densities
 from initaudit.report.html.rows import table_of
 from initaudit.report.inspection import shape_text
-from initaudit.report.text import counted, magnitude, why_waived
+from initaudit.report.text import byte_size, counted, magnitude, why_waived
 from initaudit.rule import Rule, Severity
 
 MOST_OF_A_RULE, MOST_LINES = 12, 300
@@ -36,8 +36,6 @@ MOST_NAMES = 200
 """Tensors that are listed where many are intended, or not judged."""
 
 MOST_CHAINS = 6
-
-KILO = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +148,7 @@ def _facts(one: Audited) -> str:
         counted(len(checkpoint.entries), "tensor"),
         f"{magnitude(checkpoint.parameters)} parameters",
         ", ".join(dtype for dtype, _ in dtypes.most_common(3)),
-        f"{magnitude(checkpoint.bytes)}{'B' if checkpoint.bytes >= KILO else ' bytes'}",
+        byte_size(checkpoint.bytes),
     ]
     if len(checkpoint.shards) > 1:
         parts.append(f"{len(checkpoint.shards):,} shards")
