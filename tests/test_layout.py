@@ -102,6 +102,7 @@ ALLOWED = {
     "cli": {
         "audit",
         "baseline",
+        "checkpoint",
         "errors",
         "findings",
         "locations",

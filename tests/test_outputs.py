@@ -118,6 +118,16 @@ def test_a_report_is_never_written_over_a_shard_a_configuration_or_the_settings(
     assert {path: path.read_bytes() for path in sharded.iterdir()} == before
 
 
+@pytest.mark.parametrize("command", [["check"], ["inspect"], ["fix", "--dry-run"]], ids=lambda words: words[0])
+def test_a_report_is_never_written_over_weights_even_where_their_index_cannot_be_read(sharded, command):
+    written(sharded / "a.safetensors", b"torn")
+    before = (sharded / "b.safetensors").read_bytes()
+    outcome = run(*command, sharded, "--report", f"json={sharded / 'b.safetensors'}")
+    assert outcome.status == 2
+    assert "holds weights; the report is not written over it" in outcome.err
+    assert (sharded / "b.safetensors").read_bytes() == before
+
+
 def test_a_dry_run_writes_no_report_over_a_healthy_checkpoint(tmp_path):
     path = written(tmp_path / "model.safetensors", mlp())
     before = path.read_bytes()

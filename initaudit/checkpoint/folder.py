@@ -42,6 +42,11 @@ def find_checkpoints(path: Path, key: str | None = None) -> Iterator[Checkpoint 
         yield CheckpointError(path, errno_text(error))
 
 
+def is_named_as_weights(path: Path) -> bool:
+    """Whether a file is by its name one of weights, or an index of them."""
+    return path.suffix in SUFFIXES or path.name.endswith(INDEX_SUFFIX)
+
+
 def _in_folder(folder: Path, key: str | None) -> Iterator[Checkpoint | CheckpointError]:
     found = _directly_in(folder, key)
     if not found:

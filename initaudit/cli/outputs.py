@@ -78,13 +78,17 @@ def outputs_of(
 def deliver(outputs: Iterable[Output], said: Callable[[Output], str], *, inputs: Iterable[Path] = ()) -> list[str]:
     """Write all outputs, files before stdout, and return what to complain of: one that fails stops none of the others.
 
-    None is written over one of the ``inputs``, which a slip of the pen would lose.
+    None is written over one of the ``inputs``, or over any weights, which a slip of the pen would lose.
     """
+    from initaudit.checkpoint.folder import is_named_as_weights
+
     complaints = []
     for output in sorted(outputs, key=lambda output: output.file is None):
         try:
             if output.file is not None and any(is_same_file(output.file, path) for path in inputs):
                 raise InitauditError(f"{output.file}: is what was read; the report is not written over it")
+            if output.file is not None and is_named_as_weights(output.file) and output.file.exists():
+                raise InitauditError(f"{output.file}: holds weights; the report is not written over it")
             write(said(output), output.file)
         except InitauditError as error:
             complaints.append(str(error))
