@@ -354,7 +354,7 @@ def test_one_damaged_file_of_four_hides_none_of_the_others(tmp_path):
     bad = written(tmp_path / "c.safetensors", serialised(mlp())[:-1])
     outcome = run("check", tmp_path)
     assert outcome.status == 2
-    assert [outcome.out.count(f"{stem}.safetensors") for stem in "abd"] == [1, 1, 1]
+    assert [outcome.out.count(f"{stem}.safetensors  ") for stem in "abd"] == [1, 1, 1]
     assert outcome.out.count("IA101 zero-weight") == 3
     (complaint,) = outcome.complaints
     assert str(bad) in complaint
