@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -13,7 +13,13 @@ from initaudit.cli.outputs import OutputOption
 PATH = click.Path(path_type=Path, readable=False)
 
 
-class ListOption(click.ParamType[list[str]]):
+if TYPE_CHECKING:
+    ListType = click.ParamType[list[str]]
+else:  # before click 8.4 types of parameters said nothing of their values
+    ListType = click.ParamType
+
+
+class ListOption(ListType):
     """A comma separated list, as linters take it; the option may be repeated."""
 
     name = "code,…"

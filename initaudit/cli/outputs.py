@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -25,7 +25,13 @@ class Output:
     file: Path | None
 
 
-class OutputOption(click.ParamType[Output]):
+if TYPE_CHECKING:
+    OutputType = click.ParamType[Output]
+else:  # before click 8.4 types of parameters said nothing of their values
+    OutputType = click.ParamType
+
+
+class OutputOption(OutputType):
     """``FORMAT=FILE``, with ``-`` for stdout."""
 
     name = "format=file"
