@@ -428,3 +428,11 @@ def test_zeros_thrown_at_random_occupy_units_as_a_binomial(measured):
 
 def test_the_count_of_an_entry_is_that_of_its_elements():
     assert [Entry("x", "F32", shape).count for shape in ((), (0, 2**62), (3, 4))] == [1, 0, 12]
+
+
+def test_extremes_are_exact_behind_a_piece_that_was_looked_at_in_another_precision(measured):
+    values = np.zeros(2 * PIECE_ELEMENTS, np.float32)
+    values[:3] = np.nan, 1e-22, -1e-22
+    values[-2:] = 1.0004e-22, -1.0004e-22  # their squares round down below those of the first
+    found = measured(values)
+    assert (found.minimum, found.maximum) == (values[-1], values[-2])

@@ -93,7 +93,8 @@ def _measure(reader: Source, entry: Entry, scratch: Scratch, sampler: Sampler | 
         if finite.size and (finite is not values or most >= edge or least == most):
             low, high = float(finite.min()), float(finite.max())
             minimum, maximum = min(minimum, low), max(maximum, high)
-            edge = _edge(minimum, maximum, squares.dtype)
+            # Squares of another precision say nothing of this piece's: the next is looked at, whatever they are.
+            edge = _edge(minimum, maximum, squares.dtype) if finite is values else 0.0
         if low == high:
             moments = merge(moments, Moments(finite.size, low))
         elif finite is values:
