@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 from initaudit.layers.segments import enclosing, leaf_of, parent_of
 from initaudit.model import Model, Tensor, place
+from initaudit.scale import width_in
 
-__all__ = ["Matrices", "ends_its_list", "is_gate", "path", "step"]
+__all__ = ["Matrices", "ends_its_list", "feeds_a_product", "is_gate", "path", "step"]
 
 _GATE = re.compile(r"gat(e|es|ing)(\b|_)|_gate")
+
+MOST_PARTS = 3
+"""Queries, keys and values come from one matrix, or a gate and what it gates."""
 
 NARROW = 32
 """The numbers that gates of heads give, or read, are fewer; the features of a gated feed-forward block are more."""
@@ -22,6 +26,8 @@ class Matrices:
 
     all: Counter[str]
     zero: Counter[str]
+    reads: dict[str, int]
+    """The number of features that the weights at each place read, at the most."""
 
     def others(self, place: str) -> int:
         """How many stand at other places."""
@@ -42,7 +48,19 @@ def path(tensor: Tensor, model: Model) -> Matrices:
         matrices = modules.get(module)
         if matrices is not None and len(matrices.all) > 1:
             return matrices
-    return Matrices(Counter(), Counter())
+    return Matrices(Counter(), Counter(), {})
+
+
+def feeds_a_product(tensor: Tensor, model: Model) -> bool:
+    """Whether what a linear layer gives is parted, and the parts are multiplied with each other.
+
+    So are queries with keys, and a gate with what it gates. The one other matrix of its module reads less than the
+    whole, from a third of it on: one part of three, or more where keys and values have fewer heads.
+    """
+    others = [width for at, width in path(tensor, model).reads.items() if at != step(tensor)]
+    if len(tensor.shape) != 2 or len(others) != 1:
+        return False
+    return others[0] < tensor.width <= MOST_PARTS * others[0]
 
 
 def ends_its_list(tensor: Tensor, model: Model) -> bool:
@@ -75,9 +93,11 @@ def _modules(model: Model) -> dict[str, Matrices]:
         if len(tensor.shape) >= 2:
             at, zero = step(tensor), tensor.statistics.zeros == tensor.count and not is_gate(tensor, model)
             for module in _modules_around(tensor):
-                matrices = modules.setdefault(module, Matrices(Counter(), Counter()))
+                matrices = modules.setdefault(module, Matrices(Counter(), Counter(), {}))
                 matrices.all[at] += 1
                 matrices.zero[at] += zero
+                if tensor.is_weight:
+                    matrices.reads[at] = max(matrices.reads.get(at, 0), width_in(tensor))
     return modules
 
 

@@ -8,7 +8,7 @@ import re
 
 from initaudit.layers.segments import dotted
 from initaudit.model import Model, Tensor
-from initaudit.paths import ends_its_list, path, step
+from initaudit.paths import ends_its_list, feeds_a_product, path, step
 from initaudit.scale import is_output, width_in
 from initaudit.schemes import UNIFORM, fits
 from initaudit.significance import HARD_Z, SMALL_P, collision, variance_z
@@ -23,7 +23,6 @@ ROUND_VOCABULARY, MOST_PADDED = 64, 128
 """Vocabularies are padded to multiples of 64 or 128, so that fewer rows than that are added."""
 
 _SHORTCUT = re.compile(r"shortcut|downsample|identity|skip|residual")
-_QUERIES_AND_KEYS = re.compile(r"qkv|query_key|c_attn\b|in_proj_weight|(^|[._])qk\b")
 _LIST_NUMBER = re.compile(r"(^|[./])\d+(?=[./])")
 
 
@@ -36,10 +35,10 @@ def closes_a_branch(tensor: Tensor, model: Model) -> bool:
     """Several blocks are alike in it, and it is the only zero factor on its path.
 
     One zero factor leaves a branch trainable, and starts it as the identity; two on one path get no gradient, ever: two
-    matrices, or a matrix and the gate behind it (a layer scale, a ReZero scalar). A matrix that makes queries and keys
-    is two: where both are zero, each is the other's gradient.
+    matrices, or a matrix and the gate behind it (a layer scale, a ReZero scalar). One whose parts are multiplied with
+    each other, as queries with keys, is two: where both are zero, each is the other's gradient.
     """
-    if _QUERIES_AND_KEYS.search(dotted(tensor.name[-200:])):
+    if feeds_a_product(tensor, model):
         return False
     matrices, at = path(tensor, model), step(tensor)
     alone = matrices.others(at) > 0 and matrices.zero_others(at) == 0
