@@ -41,6 +41,7 @@ def read_records(path: Path, file: BinaryIO, size: int) -> dict[str, Record]:
     try:
         with zipfile.ZipFile(file) as archive:
             records = [_record(path, file, size, info) for info in archive.infolist() if not info.is_dir()]
+    # A directory that is damaged may name a version of the format that zipfile has not: NotImplementedError.
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, struct.error) as error:
         raise CheckpointError(path, f"is a damaged zip archive ({error}): truncated download?") from error
     named = {record.name: record for record in records}

@@ -92,7 +92,7 @@ def _read_whole(path: Path, file: BinaryIO, status: os.stat_result, key: str | N
         )
     try:
         found = _state_dict(path, _load(path, file, "cpu"), key)
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # a kind of tensor that this build of torch has not, even on the CPU
         raise CheckpointError(path, f"torch cannot load it: {_first_line(error)}") from error
     entries, held = [], {}
     for name, tensor in found.tensors.items():
@@ -157,13 +157,12 @@ def _load(path: Path, file: BinaryIO, device: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(file, map_location=device, weights_only=True)
-    except NotImplementedError:
+    except NotImplementedError:  # not a damaged file: the caller tries another device
         raise
     except pickle.UnpicklingError as error:
         raise CheckpointError(path, _why_refused(file, error)) from error
-    except (
-        Exception
-    ) as error:  # whatever a damaged file makes of an unpickler: KeyError(101), EOFError without a text …
+    # A damaged file makes an unpickler raise anything: KeyError(101), EOFError without a text ...
+    except Exception as error:
         said = f"{type(error).__name__}: {_first_line(error)}"
         raise CheckpointError(path, f"its pickle is not one of torch.save, or damaged ({said})") from error
 

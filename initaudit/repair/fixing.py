@@ -102,7 +102,7 @@ def _without_use(sound: Iterable[Understood], wishes: Iterable[Wish], exclude: I
 def _warm_up() -> None:
     """Import torch, which takes a second, while the checkpoint is read."""
     with suppress(ImportError):
-        import initaudit.repair.drawing  # noqa: F401
+        import initaudit.repair.drawing  # noqa: F401 (for the torch that it imports)
 
 
 def _drawing() -> ModuleType:

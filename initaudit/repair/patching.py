@@ -27,7 +27,7 @@ from initaudit.errors import CheckpointError, errno_text
 try:
     import fcntl
 except ImportError:  # Windows has no reflinks through this call
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a name for a module may not be None, says mypy
 
 SUFFIX = ".initaudit-tmp"
 """The end of the name of a copy that has not taken its name yet; what a killed run leaves is known by it."""

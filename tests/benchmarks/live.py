@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -58,7 +59,7 @@ def main() -> None:
         print(f"{sum(p.numel() for p in model.parameters()) / 1e9:.2f} B parameters of bfloat16, {depth} layers")
         for name, source in sources.items():
             initaudit.check(source)
-            took[name] = seconds(lambda source=source: initaudit.check(source), arguments.runs)  # type: ignore[misc]
+            took[name] = seconds(partial(initaudit.check, source), arguments.runs)
             print(f"  {name:24s} {took[name]:6.2f} s")
     print(f"  the module / its safetensors file {took['the module'] / took['its safetensors file']:.2f}")
     if not torch.cuda.is_available():
