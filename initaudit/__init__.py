@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from initaudit.errors import CheckpointError, InitauditError, RuleError, SelectionError
+from initaudit.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from initaudit.findings import Finding, FindingsError, Report
+    from initaudit.findings import Finding
     from initaudit.repair import Repair
+    from initaudit.report.face import FindingsError, Report
     from initaudit.rule import Rule, Severity
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CheckpointError",
@@ -39,9 +39,9 @@ __all__ = [
 # Imported when first asked for: `import initaudit` alone is to cost nothing.
 _HOMES = {
     "Finding": "initaudit.findings",
-    "FindingsError": "initaudit.findings",
+    "FindingsError": "initaudit.report.face",
     "Repair": "initaudit.repair",
-    "Report": "initaudit.findings",
+    "Report": "initaudit.report.face",
     "Rule": "initaudit.rule",
     "Severity": "initaudit.rule",
 }
@@ -78,15 +78,16 @@ def check(
     _require_lists(select=select, ignore=ignore, exclude=exclude)
     from initaudit.audit import audit
     from initaudit.registry import load_rules, select_rules
+    from initaudit.report.face import Report
 
     rules = select_rules(load_rules(), select=select, ignore=ignore)
     if isinstance(source, str | PathLike):
-        return audit([Path(source)], rules, exclude=exclude, key=key)
+        return Report.of(audit([Path(source)], rules, exclude=exclude, key=key))
     try:
         from initaudit.modules import audit_live
     except ImportError as error:
         raise TypeError(f"without torch check takes a path, not {type(source).__name__} ({error})") from error
-    return audit_live(source, rules, exclude=exclude, key=key)
+    return Report.of(audit_live(source, rules, exclude=exclude, key=key))
 
 
 def fix(

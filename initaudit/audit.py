@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from initaudit.causes import Causes, merge, precedence
+from initaudit.causes import Causes, in_order
 from initaudit.checkpoint import Checkpoint
 from initaudit.conventions import excuse
-from initaudit.findings import Audited, Failure, Finding, Intended, NotJudged, Report, Waived, healthy
-from initaudit.model import Fault, Model
+from initaudit.faults import Fault
+from initaudit.findings import Failure, Finding, Intended, NotJudged, Waived, healthy
+from initaudit.model import Model
+from initaudit.outcome import Audited, Outcome
 from initaudit.recipe import describe
 from initaudit.remedies import choose
 from initaudit.rule import Rule
@@ -30,25 +32,23 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
     failures: list[Failure] = []
     skipped: list[str] = []
     causes = Causes()
-    for rule in sorted(rules, key=lambda rule: (rule.group != PROVENANCE, precedence(rule.name))):
+    for rule in _in_order(rules):
         said = [finding.rule for finding in findings] + [row.rule for row in waived]
         if rule.group in OF_FRESH and any(code.startswith(PROVENANCE) for code in said):
             skipped.append(rule.code)
             continue  # a trained checkpoint breaks what these rules assume, as the finding says
         try:
-            faults = []
-            for fault in rule.judge(model):
-                kept, excused = _without_intended(rule, fault, model)
-                intended += [Intended(rule.code, checkpoint.path, *row) for row in excused]
-                kept, unheard = _without_waived(rule, kept, checkpoint.path)
-                waived += unheard
-                faults += [kept] if kept.tensors else []
-            faults = causes.unexplained(rule.name, [(fault, rule.severity_of(fault).rank) for fault in faults])
-            findings += [Finding.of(rule, checkpoint.path, fault) for fault in merge(faults, model)]
+            kept, excused = _without_intended(rule, list(rule.judge(model)), model)
+            kept, unheard = _without_waived(rule, kept, checkpoint.path)
+            kept = causes.unexplained(rule, kept)
         except Exception as error:  # a rule of anyone's must not hide what the others found
             failures.append(
                 Failure(checkpoint.path, f"rule {rule.code} crashed: {type(error).__name__}: {error}", rule.code)
             )
+            continue
+        findings += [Finding.of(rule, checkpoint.path, fault) for fault in kept]
+        intended += [Intended(rule.code, checkpoint.path, *row) for row in excused]
+        waived += unheard
     not_judged = []
     for entry in checkpoint.entries:
         reason = why_left_out(entry, exclude)
@@ -71,44 +71,48 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
     )
 
 
+def _in_order(rules: Sequence[Rule]) -> list[Rule]:
+    """What says whether a checkpoint is fresh before all else, then each rule behind what it takes for granted."""
+    return sorted(in_order(rules), key=lambda rule: rule.group != PROVENANCE)
+
+
 def _with_repairs(findings: Sequence[Finding], waived: Sequence[Waived], model: Model) -> Iterator[Finding]:
-    """The findings, each with what its tensor should be filled with, as far as the healthy ones tell."""
+    """The findings, each with what its own tensor should be filled with, as far as the healthy ones tell."""
     others = healthy(model, findings, waived)
     for finding in findings:
-        asked = finding.asks_for_repair and finding.faulty
-        if asked and not finding.beyond_repair and finding.faulty[0] in model:
-            yield replace(finding, repair=choose(model[finding.faulty[0]], others, finding.evidence))
+        if finding.asks_for_repair and not finding.beyond_repair and finding.tensor in model:
+            yield replace(finding, repair=choose(model[finding.tensor], others, finding.expectation))
         else:
             yield finding
 
 
-def _without_intended(rule: Rule, fault: Fault, model: Model) -> tuple[Fault, list[tuple[str, str]]]:
-    """A fault less the tensors that a convention explains, and these with its name.
+def _without_intended(rule: Rule, faults: list[Fault], model: Model) -> tuple[list[Fault], list[tuple[str, str]]]:
+    """The faults that no convention explains, and the tensors of the others with its name.
 
     Where it explains all copies but one, that one is the original.
     """
-    excused = {name: excuse(rule.name, model[name], model) if name in model else None for name in fault.tensors}
-    kept = tuple(name for name, convention in excused.items() if convention is None)
-    if len(kept) == 1 < len(fault.tensors):
-        kept = ()
-    return replace(fault, tensors=kept), [(name, why) for name, why in excused.items() if why is not None]
+    excuses = [excuse(rule.name, model[fault.tensor], model) if fault.tensor in model else None for fault in faults]
+    kept = [fault for fault, convention in zip(faults, excuses, strict=True) if convention is None]
+    excused = [(fault.tensor, why) for fault, why in zip(faults, excuses, strict=True) if why is not None]
+    left = Counter(fault.original for fault in kept if fault.original is not None)
+    lone = {original for original, count in left.items() if count == 1}
+    return [fault for fault in kept if fault.original not in lone], excused
 
 
-def _without_waived(rule: Rule, fault: Fault, path: str) -> tuple[Fault, list[Waived]]:
-    """A fault less the tensors at which the user does not want to hear of it, and these.
+def _without_waived(rule: Rule, faults: list[Fault], path: str) -> tuple[list[Fault], list[Waived]]:
+    """The faults that the user wants to hear of, and those that he does not.
 
     An original whose copies are all waived is no fault by itself.
     """
-    waivers = {name: rule.waivers.over(path, name) for name in fault.tensors}
+    waivers = [rule.waivers.over(path, fault.tensor) for fault in faults]
     unheard = [
-        Waived(rule.code, path, name, waiver, is_known=waiver is rule.waivers.baseline)
-        for name, waiver in waivers.items()
+        Waived(rule.code, path, fault.tensor, waiver, is_known=waiver is rule.waivers.baseline)
+        for fault, waiver in zip(faults, waivers, strict=True)
         if waiver is not None
     ]
-    kept = tuple(name for name, waiver in waivers.items() if waiver is None)
-    if unheard and kept == (fault.original,):
-        kept = ()
-    return replace(fault, tensors=kept), unheard
+    kept = [fault for fault, waiver in zip(faults, waivers, strict=True) if waiver is None]
+    copied = {fault.original for fault in kept if not fault.is_original}
+    return [fault for fault in kept if not fault.is_original or fault.tensor in copied], unheard
 
 
 def audit(
@@ -120,7 +124,7 @@ def audit(
     progress: Callable[[Checkpoint], Progress | None] | None = None,
     key: str | None = None,
     histograms: bool = False,
-) -> Report:
+) -> Outcome:
     """Audit every checkpoint behind some paths; ``key`` leads to the state dict in those that nest it.
 
     What cannot be read is among the report's failures and hides nothing else. ``histograms`` are what only a page
@@ -135,4 +139,4 @@ def audit(
             audited.append(judge(one, rules, exclude=exclude))
         except Exception as error:  # one checkpoint, however odd, must not hide what the others hold
             failures.append(crashed(one.checkpoint.path, error))
-    return Report(tuple(audited), tuple(failures), tuple(rules))
+    return Outcome(tuple(audited), tuple(failures), tuple(rules))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from initaudit.errors import InitauditError, errno_text
-from initaudit.findings import Report
 from initaudit.locations import absolute
+from initaudit.outcome import Outcome
 
 SCHEMA = "initaudit/baseline/1"
 
@@ -23,14 +23,14 @@ class Baseline:
         """The places where one rule's findings are known."""
         return frozenset((checkpoint, tensor) for checkpoint, tensor, rule in self.entries if rule == code)
 
-    def looked_at(self, report: Report) -> frozenset[tuple[str, str, str]]:
+    def looked_at(self, report: Outcome) -> frozenset[tuple[str, str, str]]:
         """The entries of checkpoints that were audited whole, for rules that were applied."""
         failed = {_key(failure.path) for failure in report.failures}
         audited = {_key(one.checkpoint.path) for one in report.audited} - failed
         applied = {rule.code for rule in report.rules}
         return frozenset(row for row in self.entries if row[0] in audited and row[2] in applied)
 
-    def unneeded(self, report: Report) -> tuple[tuple[str, str, str], ...]:
+    def unneeded(self, report: Outcome) -> tuple[tuple[str, str, str], ...]:
         """The entries that were looked at and not needed: nothing was found there any more."""
         needed = {(_key(row.checkpoint), row.tensor, row.rule) for one in report.audited for row in one.waived}
         return tuple(sorted(self.looked_at(report) - needed))
@@ -60,7 +60,7 @@ def read_baseline(file: Path) -> Baseline:
     return Baseline(file, entries)
 
 
-def render_baseline(report: Report, file: Path, known: Baseline | None = None) -> str:
+def render_baseline(report: Outcome, file: Path, known: Baseline | None = None) -> str:
     """All findings of a report as the baseline ``file`` is to hold them.
 
     Of an earlier one stays what was found again, and what was not looked at.

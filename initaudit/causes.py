@@ -1,104 +1,69 @@
-"""One cause gives one finding: of what several rules say of a tensor, and of what one rule says of many tensors."""
+"""One cause gives one finding: what a rule takes for granted, others have judged before it."""
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 
-from initaudit.model import Fault, Model, Tensor, place
-
-PRECEDENCE = (
-    "non-finite",
-    "garbage-value",
-    "nonzero-bias",
-    "odd-norm-scale",
-    "nonzero-norm-shift",
-    "zero-weight",
-    "constant-weight",
-    "equal-units",
-    "dead-units",
-    "unfilled-block",
-    "repeated-value",
-    "few-valued-weight",
-    "outlying-value",
-    "scattered-zeros",
-    "off-centre-weight",
-    "common-direction",
-    "uneven-units",
-    "unscaled-residual",
-    "skipped-init",
-    "vanishing-weight",
-    "exploding-weight",
-    "odd-distribution",
-)
-"""The rules that judge the values of a tensor by themselves, each before those that take for granted what it asks.
-
-Half of a weight that is dead makes its deviation smaller, a sign that is lost its mean, its deviation and its kurtosis
-odd: a tensor in which one of them has found something is not asked about by those behind it. All of them have one
-remedy, another draw, after which every rule is asked anew.
-"""
+from initaudit.errors import RuleError
+from initaudit.faults import Fault
+from initaudit.rule import RULES, Rule
 
 
-def precedence(rule: str) -> int:
-    """The place of a rule in `PRECEDENCE`, -1 where it has none: what it finds has a cause of its own."""
-    return PRECEDENCE.index(rule) if rule in PRECEDENCE else -1
+def in_order(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """The rules, each behind all that it takes for granted; else in the order of their codes.
+
+    Raises:
+        RuleError: two take each other for granted.
+
+    """
+    return tuple(sorted(rules, key=lambda rule: (len(granted(rule)), rule.code)))
+
+
+def granted(rule: Rule, known: Mapping[str, Rule] | None = None) -> frozenset[str]:
+    """The names of all rules that one takes for granted, those in turn that these do included.
+
+    ``known`` are the rules that there are, by name: those that are not applied pass on what they take for granted.
+
+    Raises:
+        RuleError: it takes itself for granted in the end.
+
+    """
+    by_name = {other.name: other for other in RULES.values()} if known is None else known
+    found: set[str] = set()
+    waiting = list(rule.takes_for_granted)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += by_name[name].takes_for_granted if name in by_name else ()
+    if rule.name in found:
+        way = ", ".join(sorted(found - {rule.name}))
+        raise RuleError(f"rule {rule.code} ({rule.name}) takes itself for granted, by way of {way}")
+    return frozenset(found)
 
 
 class Causes:
-    """The tensors in which rules of `PRECEDENCE` have found something so far, and how grave it is."""
+    """The tensors in which rules have found something so far, and how grave it is."""
 
     def __init__(self) -> None:
-        self._ranks: dict[str, int] = {}
+        self._ranks: dict[str, dict[str, int]] = {}
 
-    def unexplained(self, rule: str, faults: Iterable[tuple[Fault, int]]) -> list[Fault]:
-        """The faults of the next rule that nothing before has explained, given with their ranks, 0 for the gravest.
+    def unexplained(self, rule: Rule, faults: Iterable[Fault]) -> list[Fault]:
+        """The faults of the next rule that nothing which it takes for granted has explained.
 
-        A fault is explained where something as grave was found in all its tensors.
+        A fault is explained where something as grave was found in its tensor; one of several with a common cause where
+        all of them are.
         """
-        if precedence(rule) < 0:
-            return [fault for fault, _ in faults]
-        kept = []
-        for fault, rank in faults:
-            if any(self._ranks.get(name, rank + 1) > rank for name in fault.tensors):
-                kept.append((fault, rank))
-        for fault, rank in kept:
-            for name in fault.tensors:
-                self._ranks[name] = min(rank, self._ranks.get(name, rank))
-        return [fault for fault, _ in kept]
+        before, said = granted(rule), list(faults)
+        ranked = [(fault, rule.severity_of(fault).rank) for fault in said]
+        heard = {fault.cause for fault, rank in ranked if fault.cause and not self._is_explained(fault, rank, before)}
+        kept = [
+            fault
+            for fault, rank in ranked
+            if (fault.cause in heard if fault.cause else not self._is_explained(fault, rank, before))
+        ]
+        for fault in kept:
+            rank, ranks = rule.severity_of(fault).rank, self._ranks.setdefault(fault.tensor, {})
+            ranks[rule.name] = min(rank, ranks.get(rule.name, rank))
+        return kept
 
-
-FEW_PLACES = 2
-"""At so many places of a block, and in half of all tensors of their roles, a fault is the whole model's."""
-
-
-def merge(faults: Iterable[Fault], model: Model) -> tuple[Fault, ...]:
-    """The faults that one rule found, those of one tensor each brought together.
-
-    They are one where their severity is one and they stand at one place of several blocks; or at `FEW_PLACES` and
-    more, if they are half of what the model has of their roles: then no block is to blame.
-    """
-    groups: dict[tuple[str | None, object], list[Fault]] = {}
-    for number, fault in enumerate(faults):
-        alone = len(fault.tensors) == 1 and fault.tensors[0] in model
-        groups.setdefault((fault.severity, place(model[fault.tensors[0]]) if alone else number), []).append(fault)
-    for severity in {severity for severity, _ in groups}:
-        single = [key for key in groups if key[0] == severity and isinstance(key[1], str)]
-        found = [model[fault.tensors[0]] for key in single for fault in groups[key]]
-        if len(single) >= FEW_PLACES and _is_everywhere(found, model):
-            groups[severity, "everywhere"] = [fault for key in single for fault in groups.pop(key)]
-    return tuple(_as_one(group, model) for group in groups.values())
-
-
-def _is_everywhere(found: list[Tensor], model: Model) -> bool:
-    roles = {tensor.part.role for tensor in found}
-    return 2 * len(found) >= sum(tensor.part.role in roles for tensor in model.tensors)
-
-
-def _as_one(group: list[Fault], model: Model) -> Fault:
-    first = group[0]
-    if len(group) == 1:
-        return first
-    names = tuple(name for fault in group for name in fault.tensors)
-    places = Counter(place(model[name]) for name in names)
-    where = "of its place" if len(places) == 1 else f"at {len(places)} places"
-    more = f"; {len(names) - 1:,} more {where} alike"
-    return replace(first, tensors=names, message=first.message + more)
+    def _is_explained(self, fault: Fault, rank: int, before: frozenset[str]) -> bool:
+        return any(other <= rank for name, other in self._ranks.get(fault.tensor, {}).items() if name in before)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, TypeVar, cast
 
+from initaudit.faults import Expectation, Fact, Fault
 from initaudit.layers.axes import input_axis, unit_axis
 from initaudit.layers.segments import leaf_of, parent_of, segments, separator_of
 from initaudit.layers.values import Part
@@ -15,6 +16,7 @@ from initaudit.schemes import Pattern, Scheme, zero_pattern
 from initaudit.statistics.values import Statistics, Units
 
 __all__ = [
+    "Expectation",
     "Fault",
     "Model",
     "Peers",
@@ -30,25 +32,6 @@ __all__ = [
 T = TypeVar("T")
 
 _NUMBER = re.compile(r"\d+")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What a rule has found: where, what was measured and expected, and what to do.
-
-    ``message`` names neither rule nor tensor and ends without a full stop. ``severity`` is the rule's own unless the
-    rule says otherwise. ``evidence`` holds the numbers, for programs.
-    """
-
-    tensors: tuple[str, ...]
-    message: str
-    advice: str
-    severity: str | None
-    evidence: Mapping[str, Any]
-    original: str | None = None
-    """Of tensors that are copies of each other, the one that may stay as it is."""
-    beyond_repair: str = ""
-    """Why no other values would mend it, empty where they would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +107,17 @@ class Tensor:
         return zero_pattern(self.statistics, self.units, self.inputs)
 
     def fault(
-        self, message: str, *, advice: str, severity: str | None = None, beyond_repair: str = "", **evidence: Any
+        self,
+        message: str,
+        *,
+        advice: str,
+        severity: str | None = None,
+        expectation: Expectation | None = None,
+        beyond_repair: str = "",
+        **evidence: Fact,
     ) -> Fault:
-        """A fault of this tensor."""
-        return Fault((self.name,), message, advice, severity, evidence, beyond_repair=beyond_repair)
+        """A fault of this tensor; ``evidence`` are the numbers behind the message, by name."""
+        return Fault(self.name, message, advice, severity, evidence, expectation, beyond_repair=beyond_repair)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from initaudit.model import Fault, Model, Tensor, place, value_of
+from initaudit.model import Expectation, Fault, Model, Tensor, place, value_of
 
 __all__ = ["Place", "measured", "places_of", "value_of"]
 
@@ -21,8 +21,13 @@ class Place:
         """The tensors that do not hold the common value throughout; all of them where there is none."""
         return tuple(t for t in self.tensors if self.common is None or value_of(t) != self.common)
 
-    def faults(self, odd: tuple[Tensor, ...], expected: float, severity: str | None = None) -> Iterator[Fault]:
-        """A fault of each of its tensors that does not hold the expected value; the message says how many do."""
+    def faults(
+        self, odd: tuple[Tensor, ...], expected: float, usual: str, severity: str | None = None
+    ) -> Iterator[Fault]:
+        """A fault of each of its tensors that does not hold the expected value; the message says how many do.
+
+        ``usual`` says in words why it is expected where none of them holds it.
+        """
         others = len(self.tensors) - len(odd)
         like = f", as in {others:,} others of its place" if others else ""
         for tensor in odd:
@@ -30,6 +35,7 @@ class Place:
                 f"{measured(tensor)}; expected {expected:.4g}{like}",
                 advice=f"set it to {expected:.4g}",
                 severity=severity,
+                expectation=Expectation(f"as in {others:,} others of its place" if others else usual, value=expected),
                 mean=tensor.statistics.mean,
                 std=tensor.std,
                 expected=expected,

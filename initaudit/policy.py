@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from initaudit.baseline import Baseline
 from initaudit.errors import InitauditError, SelectionError
-from initaudit.findings import Report
+from initaudit.outcome import Outcome
 from initaudit.registry import find_rules, select_rules
 from initaudit.rule import Rule, Severity
 from initaudit.settings import Settings
@@ -59,7 +59,7 @@ def applied_rules(
     )
 
 
-def unneeded(report: Report, settings: Settings, baseline: Baseline | None = None) -> tuple[str, ...]:
+def unneeded(report: Outcome, settings: Settings, baseline: Baseline | None = None) -> tuple[str, ...]:
     """A note for each ignore that a report has not needed, and one for the entries of the baseline."""
     used = {row.waiver for one in report.audited for row in one.waived}
     tried = {waiver for rule in report.rules for waiver in rule.waivers.ignored} if not report.failures else set()

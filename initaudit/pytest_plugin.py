@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from initaudit.findings import Report
+    from initaudit.report.face import Report
 
 
 @pytest.fixture(scope="session")

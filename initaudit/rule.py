@@ -14,10 +14,11 @@ from enum import StrEnum
 
 from initaudit.errors import RuleError
 from initaudit.examples import Example
-from initaudit.model import Fault, Model, Tensor, Units
+from initaudit.faults import Cause, Expectation, Fault
+from initaudit.model import Model, Tensor, Units
 from initaudit.waivers import NO_WAIVERS, Waivers
 
-__all__ = ["Fault", "Model", "Rule", "Severity", "Tensor", "Units", "rule"]
+__all__ = ["Cause", "Expectation", "Fault", "Model", "Rule", "Severity", "Tensor", "Units", "rule"]
 
 Check = Callable[..., Iterator[Fault]]
 
@@ -57,6 +58,8 @@ class Rule:
     examples: tuple[Example, ...]
     check: Check
     subjects: tuple[str, ...]
+    takes_for_granted: tuple[str, ...] = ()
+    """Names of rules without whose fault a tensor must be, for this one to say something of its own."""
     imposed: Severity | None = None
     waivers: Waivers = NO_WAIVERS
 
@@ -91,8 +94,14 @@ class Rule:
                 yield from self.check(tensor, model)
 
 
-def rule(*, code: str, severity: Severity, examples: Sequence[Example]) -> Callable[[Check], Check]:
+def rule(
+    *, code: str, severity: Severity, examples: Sequence[Example], takes_for_granted: Sequence[str] = ()
+) -> Callable[[Check], Check]:
     """Declare a generator function to be a rule, named after the function.
+
+    ``takes_for_granted`` names rules whose faults explain its own: half of a weight that is dead makes the deviation
+    smaller. Where one of them, or one that these take for granted, has found something as grave in a tensor, this rule
+    is not heard there. So the order in which rules are asked follows from what each declares.
 
     Raises:
         RuleError: the code is in use, the parameters are not those of a rule, or page or examples are missing.
@@ -115,7 +124,7 @@ def rule(*, code: str, severity: Severity, examples: Sequence[Example]) -> Calla
             raise RuleError(f"{place}: a rule needs a docstring, which is its page")
         if {example.is_good for example in examples} != {True, False}:
             raise RuleError(f"{place}: a rule needs a good and a bad example")
-        RULES[code] = Rule(code, name, severity, tuple(examples), check, subjects)
+        RULES[code] = Rule(code, name, severity, tuple(examples), check, subjects, tuple(takes_for_granted))
         return check
 
     return declare

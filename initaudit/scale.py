@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from initaudit.advice import lecun, scales_text
+from initaudit.faults import Cause, Expectation, Fault
 from initaudit.layers.axes import input_axis
 from initaudit.layers.names import DIRECTION, LENGTH, natural
 from initaudit.layers.segments import dotted
-from initaudit.model import Fault, Model, Tensor, place
+from initaudit.model import Model, Tensor, place
 from initaudit.schemes import scales_by_fan
 from initaudit.signatures import likely_cause
 from initaudit.significance import HARD_Z, log_std_error
@@ -241,48 +242,55 @@ def chain_growth(chain: Sequence[Tensor]) -> float:
     return math.prod((tensor.gain or 1.0) * math.sqrt(RELU_LOSS) for tensor in chain)
 
 
+TEXTBOOK = Expectation("scaled by its fan-in")
+"""What is expected where nothing in the model says more."""
+
+
 @dataclass(frozen=True, slots=True)
-class Expectation:
-    """What a scale was held to: the deviation, or None for the textbook's, and where it comes from, in words."""
+class Offence:
+    """Why a scale is wrong, in words, and what it was held to: the textbook's where no deviation is expected."""
 
     reason: str
-    std: float | None = None
-    source: str = ""
+    expected: Expectation = TEXTBOOK
 
 
-def as_siblings(tensor: Tensor, model: Model, ratio: float) -> Expectation:
-    """The expectation that a weight is as its siblings."""
+def unlike_siblings(tensor: Tensor, model: Model, ratio: float) -> Offence:
+    """That a weight is off its siblings by a ratio."""
     count = model.peers(tensor).count - 1
-    return Expectation(_off(ratio, f"its {count:,} siblings"), tensor.std / ratio, f"as its {count:,} siblings have")
+    error = log_std_error(tensor.count, tensor.statistics.moments.kurtosis) / math.sqrt(count)
+    expected = Expectation(f"as its {count:,} siblings have", tensor.std / ratio, error=error)
+    return Offence(_off(ratio, f"its {count:,} siblings"), expected)
 
 
-def as_model(tensor: Tensor, ratio: float) -> Expectation:
-    """The expectation that a weight is drawn by the scheme of the whole model."""
-    return Expectation(_off(ratio, "most weights of this model"), tensor.std / ratio, "by the scheme of the model")
+def unlike_model(tensor: Tensor, ratio: float) -> Offence:
+    """That a weight is off the scheme of the whole model by a ratio."""
+    expected = Expectation("by the scheme of the model", tensor.std / ratio)
+    return Offence(_off(ratio, "most weights of this model"), expected)
 
 
-def as_its_blocks(tensor: Tensor, ratio: float) -> Expectation:
-    """The expectation that a linear layer is scaled by its fan-in, as those around it are."""
-    std = lecun(tensor.part.fan_in or 1)
-    return Expectation(_off(ratio, "the linear layers of its blocks"), std, "1/sqrt(fan_in), as these have")
+def unlike_its_blocks(tensor: Tensor, ratio: float) -> Offence:
+    """That a linear layer is off 1/√fan_in by a ratio, by which those around it are scaled."""
+    expected = Expectation("1/sqrt(fan_in), as these have", lecun(tensor.part.fan_in or 1))
+    return Offence(_off(ratio, "the linear layers of its blocks"), expected)
 
 
 def _off(ratio: float, what: str) -> str:
     return f"{max(ratio, 1 / ratio):.1f} times {'above' if ratio > 1 else 'below'} {what}"
 
 
-def scale_fault(tensor: Tensor, model: Model, expected: Expectation, severity: str | None = None) -> Fault:
+def scale_fault(tensor: Tensor, model: Model, offence: Offence, severity: str | None = None) -> Fault:
     """A fault of one weight's scale: what was measured, why it is wrong, what it was held to, and the likely cause."""
-    fan_in = tensor.part.fan_in or 1
+    fan_in, expected = tensor.part.fan_in or 1, offence.expected
     error = log_std_error(tensor.count, tensor.statistics.moments.kurtosis)
     unscaled = " (an unscaled randn)" if abs(math.log(tensor.std)) < HARD_Z * error else ""
     wanted = scales_text(tensor) if expected.std is None else f"std {expected.std:.3g}, {expected.source}"
     likely = "" if unscaled else likely_cause(tensor, expected.std or lecun(fan_in), model)
     return tensor.fault(
         f"std {tensor.std:.3g} (± {tensor.std * error:.1g}){unscaled} with fan_in {fan_in:,} is a gain of"
-        f" {tensor.gain:.3g}, {expected.reason}; expected {wanted}" + (f"; it is as if {likely}" if likely else ""),
+        f" {tensor.gain:.3g}, {offence.reason}; expected {wanted}" + (f"; it is as if {likely}" if likely else ""),
         advice="scale the draw by its fan-in" if expected.std is None else f"draw it with std {expected.std:.3g}",
         severity=severity,
+        expectation=expected,
         std=tensor.std,
         std_error=tensor.std * error,
         expected_std=expected.std,
@@ -291,17 +299,20 @@ def scale_fault(tensor: Tensor, model: Model, expected: Expectation, severity: s
     )
 
 
-def chain_fault(chain: Sequence[Tensor], effect: str, severity: str | None = None) -> Fault:
-    """A fault of a whole plain chain; ``effect`` says what it does to a signal."""
+def chain_faults(chain: Sequence[Tensor], effect: str, severity: str | None = None) -> Iterator[Fault]:
+    """A fault of each layer of a plain chain, with one cause; ``effect`` says what the chain does to a signal."""
     low, high = min(tensor.gain or 0.0 for tensor in chain), max(tensor.gain or 0.0 for tensor in chain)
     gains = f"gains of {low:.3g} to {high:.3g}" if f"{low:.3g}" != f"{high:.3g}" else f"a gain of {low:.3g} each"
-    return Fault(
-        tuple(tensor.name for tensor in chain),
+    cause = Cause(
+        chain[0].name,
         f"{gains} in a chain of {len(chain)} layers without norms {effect};"
         f" expected a gain of 1, or sqrt(2) before ReLU, in each: {scales_text(chain[0])} for the first",
-        "scale each draw by its fan-in: std 1/sqrt(fan_in), or sqrt(2/fan_in) before ReLU",
-        severity,
-        {"growth": chain_growth(chain), "gains": [tensor.gain for tensor in chain]},
+    )
+    yield from cause.faults(
+        (tensor.name for tensor in chain),
+        advice="scale each draw by its fan-in: std 1/sqrt(fan_in), or sqrt(2/fan_in) before ReLU",
+        severity=severity,
+        evidence={"growth": chain_growth(chain), "gains": tuple(tensor.gain for tensor in chain)},
     )
 
 

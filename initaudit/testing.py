@@ -16,7 +16,7 @@ from os import PathLike
 from pathlib import Path
 
 from initaudit.examples import Example
-from initaudit.findings import Report
+from initaudit.outcome import Outcome
 from initaudit.rule import Rule
 
 __all__ = ["Case", "audit_example", "cases", "check_case"]
@@ -48,7 +48,7 @@ def cases(*folders: str | PathLike[str]) -> tuple[Case, ...]:
     return tuple(Case(rule, example) for rule in wanted for example in rule.examples)
 
 
-def audit_example(example: Example, rules: Sequence[Rule]) -> Report:
+def audit_example(example: Example, rules: Sequence[Rule]) -> Outcome:
     """The report on an example that is written to a file, with its ``config.json``, and read back.
 
     One with a tensor on the meta device is audited live instead, since no file of values can hold it.
@@ -67,7 +67,7 @@ def audit_example(example: Example, rules: Sequence[Rule]) -> Report:
         return audit([path], rules)
 
 
-def _audit_planned(example: Example, rules: Sequence[Rule]) -> Report:
+def _audit_planned(example: Example, rules: Sequence[Rule]) -> Outcome:
     import torch
 
     from initaudit.modules import audit_live

@@ -20,6 +20,7 @@ LEAST_UNITS, LEAST_SIZE = 16, 16
 @rule(
     code="IA109",
     severity=Severity.WARNING,
+    takes_for_granted=["off-centre-weight"],
     examples=[
         good("independent rows", {"fc1.weight": normal(64, 96, std=0.1)}),
         good("a uniform draw", {"fc1.weight": uniform(64, 96, bound=0.1)}),

@@ -11,6 +11,7 @@ from initaudit.significance import SMALL_P, collision
 @rule(
     code="IA102",
     severity=Severity.ERROR,
+    takes_for_granted=["garbage-value"],
     examples=[
         good("a matrix drawn at random", {"fc1.weight": normal(64, 32, std=0.18)}),
         good(

@@ -15,6 +15,7 @@ FEWEST = 64
 @rule(
     code="IA104",
     severity=Severity.ERROR,
+    takes_for_granted=["equal-units"],
     examples=[
         good("every row drawn", {"fc1.weight": normal(64, 32, std=0.18)}),
         good("sparse: many zeros, but each unit has its ten inputs", {"fc1.weight": sparse(64, 100, connections=10)}),

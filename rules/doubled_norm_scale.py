@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from initaudit.architectures import ZERO_CENTRED_NORMS, architecture_of
 from initaudit.examples import bad, constant, good
-from initaudit.rule import Fault, Model, Severity, rule
+from initaudit.rule import Expectation, Fault, Model, Severity, rule
 
 GATED = ("linear_attn.norm",)
 """Norms of such architectures that do not add one."""
@@ -66,6 +66,7 @@ def doubled_norm_scale(model: Model) -> Iterator[Fault]:
             yield tensor.fault(
                 f"all {values.count:,} values are 1; expected 0 in {architecture} ({ZERO_CENTRED_NORMS[architecture]})",
                 advice="set it to 0",
+                expectation=Expectation(f"the norms of {architecture} add one", value=0.0),
                 value=1.0,
                 expected=0.0,
             )

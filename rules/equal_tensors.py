@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from initaudit.examples import bad, constant, good, normal
 from initaudit.model import segments, separator_of
-from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.rule import Cause, Fault, Model, Severity, Tensor, rule
 
 DRAWN = ("weight", "rnn_weight", "embedding", "bias", "rnn_bias")
 """Roles whose values are drawn at random; tables that are computed are equal by right."""
@@ -19,6 +19,9 @@ FEW_VALUES = 4
 
 LEAST_COPIES, LEAST_LAYERS = 2, 2
 """A network has several layers; one that was copied is more likely a mistake."""
+
+MOST_NAMED = 4
+"""Modules that a message names."""
 
 _NUMBER = re.compile(r"\d+")
 
@@ -75,11 +78,14 @@ def equal_tensors(model: Model) -> Iterator[Fault]:
     for tensors in groups.values():
         if len(tensors) > 1:
             networks.setdefault(_roots([tensor.name for tensor in tensors]), []).append(tensors)
+    causes: dict[tuple[str, ...], list[list[Tensor]]] = {}
     for roots, copies in networks.items():
-        if roots and len(copies) >= LEAST_COPIES and _is_whole(roots, copies, model):
-            yield _fault_of_networks(roots, copies)
+        if _are_networks(roots, copies) and len(copies) >= LEAST_COPIES and _is_whole(roots, copies, model):
+            yield from _faults_of_networks(roots, copies)
         else:
-            yield from map(_fault, copies)
+            causes.setdefault(tuple(_NUMBER.sub("#", root) for root in roots), []).extend(copies)
+    for copies in causes.values():
+        yield from _faults(copies)
 
 
 def _is_drawn(tensor: Tensor) -> bool:
@@ -89,39 +95,65 @@ def _is_drawn(tensor: Tensor) -> bool:
     return drawn and tensor.pattern is None and values.sample.distinct > FEW_VALUES
 
 
-def _fault(tensors: list[Tensor]) -> Fault:
-    parallel = any(tensor.part.kind == "experts" or "expert" in tensor.name for tensor in tensors)
-    return Fault(
-        tuple(tensor.name for tensor in tensors),
-        f"{len(tensors):,} tensors hold the same {tensors[0].count:,} values; expected each its own draw",
-        "draw each on its own; look for a copied layer or a seed that is set twice",
-        Severity.ERROR if parallel else None,
-        {"copies": len(tensors), "count": tensors[0].count},
-        original=tensors[0].name,
-    )
+def _faults(copies: list[list[Tensor]]) -> Iterator[Fault]:
+    """The faults of groups of equal tensors that have one cause: they stand at the same places."""
+    cause = Cause(copies[0][0].name, _told(copies))
+    for tensors in copies:
+        parallel = any(tensor.part.kind == "experts" or "expert" in tensor.name for tensor in tensors)
+        yield from cause.faults(
+            (tensor.name for tensor in tensors),
+            original=tensors[0].name,
+            advice="draw each on its own; look for a copied layer or a seed that is set twice",
+            severity=Severity.ERROR if parallel else None,
+            evidence={"copies": len(tensors), "count": tensors[0].count},
+        )
 
 
-def _fault_of_networks(roots: tuple[str, ...], copies: list[list[Tensor]]) -> Fault:
+def _told(copies: list[list[Tensor]]) -> str:
+    """What is equal, in words: whole modules where they are, else tensors."""
+    expected = "expected each its own draw"
+    if len(copies) == 1:
+        return f"{len(copies[0]):,} tensors hold the same {copies[0][0].count:,} values; {expected}"
+    roots = {_roots([tensor.name for tensor in tensors]) for tensors in copies}
+    if len(roots) == 1:
+        first, *others = (root or "the model" for root in roots.pop())
+        named = ", ".join(others[:MOST_NAMED])
+        more = f" and {len(others) - MOST_NAMED:,} more" if len(others) > MOST_NAMED else ""
+        are = "is a copy" if len(others) == 1 else "are copies"
+        return f"{named}{more} {are} of {first}: {len(copies):,} tensors each hold the same values; {expected}"
+    pair = " and ".join(tensor.name for tensor in copies[0][:2])
+    return f"{len(copies):,} groups of tensors hold the same values each, as {pair} do; {expected}"
+
+
+def _faults_of_networks(roots: tuple[str, ...], copies: list[list[Tensor]]) -> Iterator[Fault]:
     first, *others = roots
-    return Fault(
-        tuple(tensor.name for tensors in copies for tensor in tensors),
+    message = (
         f"{' and '.join(others)} is a copy of {first}: all {len(copies):,} tensors that it has drawn are equal;"
-        " right for a target, a teacher or an average",
-        "if they are to be networks of their own, draw each",
-        Severity.INFO,
-        {"networks": list(roots), "tensors": len(copies)},
-        original=copies[0][0].name,
+        " right for a target, a teacher or an average"
     )
+    cause = Cause(copies[0][0].name, message)
+    for tensors in copies:
+        yield from cause.faults(
+            (tensor.name for tensor in tensors),
+            original=tensors[0].name,
+            advice="if they are to be networks of their own, draw each",
+            severity=Severity.INFO,
+            evidence={"networks": roots, "tensors": len(copies)},
+        )
 
 
 def _roots(names: list[str]) -> tuple[str, ...]:
-    """The modules in which equal tensors stand at one place, if their names differ in more than a number; else ()."""
+    """The modules in which equal tensors stand at one place: what their names have before the end that they share."""
     paths = [segments(name) for name in names]
     shared = 0
     while shared < min(map(len, paths)) and len({path[-1 - shared] for path in paths}) == 1:
         shared += 1
-    roots = tuple(separator_of(name).join(path[: len(path) - shared]) for name, path in zip(names, paths, strict=True))
-    return roots if shared and len({_NUMBER.sub("", root) for root in roots}) == len(roots) else ()
+    return tuple(separator_of(name).join(path[: len(path) - shared]) for name, path in zip(names, paths, strict=True))
+
+
+def _are_networks(roots: tuple[str, ...], copies: list[list[Tensor]]) -> bool:
+    """Whether the modules share the names of what they hold, and differ in more than a number."""
+    return roots[0] != copies[0][0].name and len({_NUMBER.sub("", root) for root in roots}) == len(roots)
 
 
 def _is_whole(roots: tuple[str, ...], copies: list[list[Tensor]], model: Model) -> bool:

@@ -14,6 +14,7 @@ MOST_BY_CHANCE = 1e-6
 @rule(
     code="IA103",
     severity=Severity.ERROR,
+    takes_for_granted=["zero-weight", "constant-weight"],
     examples=[
         good("every row its own draw", {"fc1.weight": normal(64, 32, std=0.18)}),
         good(

@@ -6,11 +6,8 @@ from collections.abc import Iterator
 from initaudit.examples import bad, good, normal
 from initaudit.rule import Fault, Model, Severity, rule
 from initaudit.scale import (
-    Expectation,
-    as_its_blocks,
-    as_model,
-    as_siblings,
-    chain_fault,
+    Offence,
+    chain_faults,
     chain_growth,
     has_common_std,
     is_textbook,
@@ -19,6 +16,9 @@ from initaudit.scale import (
     plain_chains,
     scale_fault,
     stray_ratio,
+    unlike_its_blocks,
+    unlike_model,
+    unlike_siblings,
     wrong_fan_ratio,
 )
 
@@ -38,6 +38,7 @@ _MLP = {f"fc{i}.weight": (64, 64) for i in range(1, 5)}
 @rule(
     code="IA202",
     severity=Severity.WARNING,
+    takes_for_granted=["skipped-init"],
     examples=[
         good("scaled by sqrt(2/fan_in)", {name: normal(*shape, std=0.177) for name, shape in _MLP.items()}),
         good("He by fan_out where few outputs meet many inputs", {"se.fc1.weight": normal(8, 256, 1, 1, std=0.5)}),
@@ -85,7 +86,7 @@ def exploding_weight(model: Model) -> Iterator[Fault]:
         large = all((tensor.gain or 1.0) > LARGE_GAIN for tensor in chain)
         if large and growth > BROKEN_CHAIN and len(chain) > 1:
             named |= {tensor.name for tensor in chain}
-            yield chain_fault(chain, f"multiply a signal by {growth:,.0f}", Severity.ERROR)
+            yield from chain_faults(chain, f"multiply a signal by {growth:,.0f}", Severity.ERROR)
     yield from _large(model, named)
 
 
@@ -99,11 +100,11 @@ def _large(model: Model, named: set[str]) -> Iterator[Fault]:
         common = abs(math.log(tensor.std)) < UNSCALED and has_common_std(tensor, model)
         severity = Severity.ERROR if gain > BROKEN_GAIN and not textbook and not common else None
         if odd is not None and odd > 1:
-            yield scale_fault(tensor, model, as_siblings(tensor, model, odd), severity)
+            yield scale_fault(tensor, model, unlike_siblings(tensor, model, odd), severity)
         elif gain > LARGE_GAIN and not textbook:
             scaled = ", unless it is scaled when it is used, as most weights are drawn so" if common else ""
-            yield scale_fault(tensor, model, Expectation(f"a signal grows {gain:.3g}-fold{scaled}"), severity)
+            yield scale_fault(tensor, model, Offence(f"a signal grows {gain:.3g}-fold{scaled}"), severity)
         elif stray is not None and stray > 1 and not textbook:
-            yield scale_fault(tensor, model, as_model(tensor, stray), severity)
+            yield scale_fault(tensor, model, unlike_model(tensor, stray), severity)
         elif fan is not None:
-            yield scale_fault(tensor, model, as_its_blocks(tensor, fan), severity)
+            yield scale_fault(tensor, model, unlike_its_blocks(tensor, fan), severity)

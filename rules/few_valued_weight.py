@@ -17,6 +17,7 @@ FEWEST = 500
 @rule(
     code="IA304",
     severity=Severity.WARNING,
+    takes_for_granted=["repeated-value"],
     examples=[
         good("a normal draw: all values differ", {"fc1.weight": normal(64, 96, std=0.1)}),
         bad(

@@ -23,6 +23,7 @@ FREE = ("buffer", "running_stat")
 @rule(
     code="IA502",
     severity=Severity.ERROR,
+    takes_for_granted=["non-finite"],
     examples=[
         good("of a usual size", {"fc1.weight": normal(64, 32, std=0.18), "fc1.bias": constant(0, 64)}),
         bad(

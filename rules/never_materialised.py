@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from initaudit.examples import bad, constant, good, meta, normal
-from initaudit.rule import Fault, Model, Severity, rule
+from initaudit.rule import Cause, Fault, Model, Severity, rule
 
 
 @rule(
@@ -44,11 +44,10 @@ def never_materialised(model: Model) -> Iterator[Fault]:
     """
     if model.unfilled:
         count = len(model.unfilled)
-        yield Fault(
+        have = "tensor has" if count == 1 else "tensors have"
+        yield from Cause(model.unfilled[0], f"{count:,} {have} a shape and no values; expected values in all").faults(
             model.unfilled,
-            f"{count:,} {'tensor has' if count == 1 else 'tensors have'} a shape and no values; expected values in all",
-            "materialise with to_empty and initialise, or leave the meta device where the module is built",
-            None,
-            {"tensors": count},
+            advice="materialise with to_empty and initialise, or leave the meta device where the module is built",
+            evidence={"tensors": count},
             beyond_repair="there is nothing in the file to redraw: materialise it where the model is built",
         )

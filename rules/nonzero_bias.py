@@ -12,6 +12,7 @@ from initaudit.scale import HUGE
 @rule(
     code="IA401",
     severity=Severity.WARNING,
+    takes_for_granted=["garbage-value"],
     examples=[
         good("a zero bias", {"fc1.weight": normal(64, 32, std=0.18), "fc1.bias": constant(0, 64)}),
         good(

@@ -12,6 +12,7 @@ _SCALES = {f"blocks.{i}.norm.weight": constant(1, 64) for i in range(3)}
 @rule(
     code="IA404",
     severity=Severity.WARNING,
+    takes_for_granted=["odd-norm-scale"],
     examples=[
         good("zeros", {f"blocks.{i}.norm.bias": constant(0, 64) for i in range(3)} | _SCALES),
         bad(
@@ -45,4 +46,4 @@ def nonzero_norm_shift(model: Model) -> Iterator[Fault]:
     for at in places_of(model, "norm_shift", usual=0.0):
         odd = tuple(t for t in at.tensors if t.statistics.zeros < t.count)
         if odd:
-            yield from at.faults(odd, expected=0.0)
+            yield from at.faults(odd, 0.0, "the shift of a norm starts at zero")

@@ -30,6 +30,7 @@ KURTOSIS_ERROR = math.sqrt(24)
 @rule(
     code="IA305",
     severity=Severity.WARNING,
+    takes_for_granted=["vanishing-weight", "exploding-weight"],
     examples=[
         good("five siblings of one law", {f"layers.{i}.fc.weight": normal(64, 64, std=0.1) for i in range(5)}),
         bad(

@@ -10,12 +10,15 @@ from initaudit.rule import Fault, Model, Severity, rule
 LARGEST = 10.0
 """A scale above this, in however many blocks, saturates what reads it; norms set alike on purpose are 0, 1 or less."""
 
+USUAL = "the scale of a norm starts at one"
+
 _BLOCKS = {f"blocks.{i}.norm.bias": constant(0, 64) for i in range(3)}
 
 
 @rule(
     code="IA403",
     severity=Severity.WARNING,
+    takes_for_granted=["nonzero-bias"],
     examples=[
         good("ones", {f"blocks.{i}.norm.weight": constant(1, 64) for i in range(3)} | _BLOCKS),
         good(
@@ -69,7 +72,7 @@ def odd_norm_scale(model: Model) -> Iterator[Fault]:
     shared = Counter(at.common for at in places for _ in at.tensors)
     if set(shared) == {0.0} and _multiply_as_they_stand(places, model):
         for at in places:
-            yield from at.faults(at.tensors, 1.0, Severity.ERROR)
+            yield from at.faults(at.tensors, 1.0, USUAL, Severity.ERROR)
         return
     for at in places:
         expected = 1.0 if at.common is None else at.common
@@ -77,7 +80,7 @@ def odd_norm_scale(model: Model) -> Iterator[Fault]:
         if not odd and at.common != 1.0 and (shared[at.common] < 2 or expected > LARGEST):
             odd, expected = at.tensors, 1.0
         if odd:
-            yield from at.faults(odd, expected, Severity.ERROR if len(odd) < len(at.tensors) else None)
+            yield from at.faults(odd, expected, USUAL, Severity.ERROR if len(odd) < len(at.tensors) else None)
 
 
 def _multiply_as_they_stand(places: Sequence[Place], model: Model) -> bool:

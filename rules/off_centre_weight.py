@@ -21,6 +21,7 @@ FEWEST = 64
 @rule(
     code="IA302",
     severity=Severity.WARNING,
+    takes_for_granted=["scattered-zeros"],
     examples=[
         good("around zero", {"fc1.weight": normal(64, 32, std=0.18)}),
         bad(

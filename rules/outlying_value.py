@@ -14,6 +14,7 @@ FEWEST = 100
 @rule(
     code="IA303",
     severity=Severity.WARNING,
+    takes_for_granted=["few-valued-weight"],
     examples=[
         good("a normal draw", {"fc1.weight": normal(64, 32, std=0.18)}),
         bad(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from initaudit.advice import is_small_positive
 from initaudit.examples import bad, constant, good, normal
-from initaudit.rule import Fault, Model, Severity, rule
+from initaudit.rule import Cause, Fault, Model, Severity, rule
 
 
 @rule(
@@ -44,10 +44,6 @@ def positive_bias(model: Model) -> Iterator[Fault]:
         if tensor.is_bias and is_small_positive(tensor):
             same.setdefault(tensor.statistics.minimum, []).append(tensor.name)
     for value, names in same.items():
-        yield Fault(
-            tuple(names),
-            f"all values are {value:.3g}; usual is 0",
-            "prefer zero, with weights scaled by sqrt(2/fan_in) before ReLU",
-            None,
-            {"value": value},
+        yield from Cause(names[0], f"all values are {value:.3g}; usual is 0").faults(
+            names, advice="prefer zero, with weights scaled by sqrt(2/fan_in) before ReLU", evidence={"value": value}
         )

@@ -20,6 +20,7 @@ FEWEST = 500
 @rule(
     code="IA306",
     severity=Severity.WARNING,
+    takes_for_granted=["unfilled-block"],
     examples=[
         good("a normal draw", {"fc1.weight": normal(64, 96, std=0.1)}),
         good("a uniform draw has an edge, not a pile", {"fc1.weight": uniform(64, 96, bound=0.1)}),

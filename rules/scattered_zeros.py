@@ -13,6 +13,7 @@ from initaudit.zeros import are_unexplained, unevenness
 @rule(
     code="IA503",
     severity=Severity.WARNING,
+    takes_for_granted=["outlying-value", "nonzero-norm-shift"],
     examples=[
         good("drawn throughout", {"fc1.weight": normal(64, 96, std=0.1)}),
         good("sparse: each unit has the same number of connections", {"fc1.weight": sparse(64, 96, connections=10)}),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from initaudit.examples import bad, good, normal
-from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.rule import Cause, Fault, Model, Severity, Tensor, rule
 
 ROLES = ("weight", "rnn_weight", "embedding")
 
@@ -64,14 +64,16 @@ def shared_stream(model: Model) -> Iterator[Fault]:
     for tensors in streams.values():
         if len(tensors) > 1 and not _are_equal(tensors) and _agree(tensors):
             shapes = " and ".join(dict.fromkeys(str(list(tensor.shape)) for tensor in tensors[:4]))
-            yield Fault(
-                tuple(tensor.name for tensor in tensors),
+            message = (
                 f"{len(tensors):,} tensors ({shapes}) begin with the same random numbers, each at its own scale;"
-                " expected a stream for each",
-                "draw each from a stream of its own; look for a seed that is set before each layer",
-                None,
-                {"tensors": len(tensors), "signs": 8 * min(len(t.statistics.sample.signs) for t in tensors)},
-                original=tensors[0].name,
+                " expected a stream for each"
+            )
+            original = tensors[0].name
+            yield from Cause(original, message).faults(
+                (tensor.name for tensor in tensors),
+                original=original,
+                advice="draw each from a stream of its own; look for a seed that is set before each layer",
+                evidence={"tensors": len(tensors), "signs": 8 * min(len(t.statistics.sample.signs) for t in tensors)},
             )
 
 

@@ -40,6 +40,7 @@ def _blocks(default: tuple[str, ...] = ()) -> dict[str, Recipe]:
 @rule(
     code="IA206",
     severity=Severity.WARNING,
+    takes_for_granted=["unscaled-residual"],
     examples=[
         good("one scheme for all layers of the blocks", _blocks()),
         good("PyTorch's default in all of them", _blocks(default=("q", "o", "up", "down"))),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from initaudit.examples import Recipe, bad, constant, good, normal
-from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.rule import Cause, Fault, Model, Severity, Tensor, rule
 
 FEWEST, LARGE = 3, 4096
 """So many weights of so many elements are needed to tell."""
@@ -64,13 +64,14 @@ def trained_checkpoint(model: Model) -> Iterator[Fault]:
     norms = [tensor for tensor in model.tensors if tensor.part.role == "norm_scale"]
     moved = _have_moved(norms or [t for t in model.tensors if t.part.role == "bias" and t.scheme is None])
     if len(lawless) >= max(FEWEST, SHARE * len(large)) and moved:
-        yield Fault(
-            tuple(tensor.name for tensor in lawless),
+        message = (
             f"{len(lawless):,} of {len(large):,} large weights follow no law that draws follow, and norms or biases"
-            " have moved; a fresh model has none such",
-            "if it is to be fresh, find what loaded weights into it",
-            None,
-            {"lawless": len(lawless), "large": len(large)},
+            " have moved; a fresh model has none such"
+        )
+        yield from Cause(lawless[0].name, message).faults(
+            (tensor.name for tensor in lawless),
+            advice="if it is to be fresh, find what loaded weights into it",
+            evidence={"lawless": len(lawless), "large": len(large)},
             beyond_repair="its weights were trained, not drawn: start from a fresh checkpoint",
         )
 

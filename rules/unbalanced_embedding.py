@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from initaudit.examples import bad, good, normal
-from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.rule import Expectation, Fault, Model, Severity, Tensor, rule
 
 FACTOR = 10.0
 """How far the deviations of tables that are summed may lie apart. In 250 fresh released models with drawn token and
@@ -57,6 +57,7 @@ def unbalanced_embedding(model: Model) -> Iterator[Fault]:
             yield tokens.fault(
                 f"std {tokens.std:.3g}; tables are drawn with 0.02 to 1, and what is added to this one drowns in it",
                 advice="draw it with std 0.02",
+                expectation=Expectation("usual", 0.02),
                 std=tokens.std,
                 expected_std=0.02,
             )
@@ -68,6 +69,7 @@ def unbalanced_embedding(model: Model) -> Iterator[Fault]:
                     f"std {tokens.std:.3g}, {tokens.std / table.std:.0f} times that of {table.name} ({table.std:.3g}),"
                     " to which it is added; expected both alike",
                     advice=f"draw it with std {table.std:.3g}",
+                    expectation=Expectation(f"as {table.name} has", table.std),
                     std=tokens.std,
                     expected_std=table.std,
                 )

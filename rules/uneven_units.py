@@ -21,6 +21,7 @@ LEAST_UNITS, LEAST_SIZE = 8, 16
 @rule(
     code="IA203",
     severity=Severity.WARNING,
+    takes_for_granted=["common-direction"],
     examples=[
         good("each unit as long as chance makes it", {"fc1.weight": normal(64, 96, std=0.1)}),
         good("a uniform draw varies less", {"fc1.weight": uniform(64, 96, bound=0.1)}),

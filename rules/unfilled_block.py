@@ -12,6 +12,7 @@ from initaudit.zeros import are_unexplained, unevenness
 @rule(
     code="IA301",
     severity=Severity.ERROR,
+    takes_for_granted=["dead-units"],
     examples=[
         good("drawn throughout", {"fc1.weight": normal(64, 32, std=0.18)}),
         good("sparse: zeros everywhere, in no block", {"fc1.weight": sparse(64, 100, connections=10)}),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from initaudit.architectures import SCALED_RESIDUALS, architecture_of
 from initaudit.examples import Recipe, bad, good, normal
 from initaudit.model import place
-from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.rule import Expectation, Fault, Model, Severity, Tensor, rule
 from initaudit.scale import is_called_output
 
 NEAR = 0.03
@@ -32,6 +32,7 @@ _SCALED = 0.02 / math.sqrt(8)
 @rule(
     code="IA205",
     severity=Severity.WARNING,
+    takes_for_granted=["uneven-units"],
     examples=[
         good("both outputs scaled by 1/sqrt(2L)", _blocks(up=0.02, down=_SCALED, out=_SCALED)),
         good("none scaled: another recipe", _blocks(up=0.02, down=0.02, out=0.02)),
@@ -88,6 +89,7 @@ def unscaled_residual(model: Model) -> Iterator[Fault]:
                 f"std {tensor.std:.3g} at the end of a residual branch;"
                 f" expected {std:.3g} = {base:g}/sqrt(2·{blocks}): {why}",
                 advice=f"draw it with std {std:.3g}",
+                expectation=Expectation(f"{base:g}/sqrt(2·{blocks})", std),
                 std=tensor.std,
                 expected_std=std,
             )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from initaudit.examples import bad, constant, good, normal
 from initaudit.places import measured, value_of
-from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.rule import Cause, Expectation, Fault, Model, Severity, Tensor, rule
 
 _NORM = {"norm.weight": constant(1, 64), "norm.bias": constant(0, 64)}
 
@@ -54,17 +54,17 @@ def used_running_stat(model: Model) -> Iterator[Fault]:
             f"{measured(tensor)}; a variance is positive, and 1 before any data",
             advice="set it to 1",
             severity=Severity.WARNING,
+            expectation=Expectation("a variance before any data", value=1.0),
             min=tensor.statistics.minimum,
             expected=1.0,
         )
     used = [tensor for tensor in running if tensor not in flat and value_of(tensor) != float(_is_variance(tensor))]
     if used:
-        yield Fault(
-            tuple(tensor.name for tensor in used),
-            f"{measured(used[0])}; expected 0 (a mean) or 1 (a variance) throughout",
-            "reset them, or run dry in evaluation mode",
-            None,
-            {"tensors": len(used)},
+        message = f"{measured(used[0])}; expected 0 (a mean) or 1 (a variance) throughout"
+        yield from Cause(used[0].name, message).faults(
+            (tensor.name for tensor in used),
+            advice="reset them, or run dry in evaluation mode",
+            evidence={"tensors": len(used)},
         )
 
 

@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from initaudit.examples import bad, good, normal
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
 from initaudit.scale import (
-    Expectation,
-    as_model,
-    as_siblings,
-    chain_fault,
+    Offence,
+    chain_faults,
     chain_growth,
     has_common_std,
     is_output,
@@ -19,6 +17,8 @@ from initaudit.scale import (
     plain_chains,
     scale_fault,
     stray_ratio,
+    unlike_model,
+    unlike_siblings,
 )
 
 WEAK_GAIN = 0.015
@@ -51,6 +51,7 @@ _MLP = {f"fc{i}.weight": (64, 64) for i in range(1, 6)}
 @rule(
     code="IA201",
     severity=Severity.WARNING,
+    takes_for_granted=["skipped-init"],
     examples=[
         good("scaled by 1/sqrt(fan_in)", {name: normal(*shape, std=0.125) for name, shape in _MLP.items()}),
         good(
@@ -115,9 +116,9 @@ def vanishing_weight(model: Model) -> Iterator[Fault]:
             named |= {tensor.name for tensor in chain}
             short = len(chain) < LONG_CHAIN and all((tensor.gain or 0.0) > DEAD_GAIN for tensor in chain)
             severity = Severity.ERROR if left < BROKEN_CHAIN and not short else None
-            yield chain_fault(chain, f"leave {left:.3g} of a signal", severity)
+            yield from chain_faults(chain, f"leave {left:.3g} of a signal", severity)
         elif left < LOST_CHAIN and all((tensor.gain or 1.0) < 1 for tensor in chain):
-            yield chain_fault(chain, f"leave {left:.3g} of a signal", Severity.INFO)
+            yield from chain_faults(chain, f"leave {left:.3g} of a signal", Severity.INFO)
     yield from _weak(model, named)
 
 
@@ -130,11 +131,11 @@ def _weak(model: Model, named: set[str]) -> Iterator[Fault]:
         odd, stray = odd_ratio(tensor, model), stray_ratio(tensor, model)
         severity = Severity.ERROR if gain < DEAD_GAIN and tensor.std < FIXED_STD and not head else None
         if odd is not None and odd < 1:
-            yield scale_fault(tensor, model, as_siblings(tensor, model, odd), severity)
+            yield scale_fault(tensor, model, unlike_siblings(tensor, model, odd), severity)
         elif tensor.std < FIXED_STD and gain < (DEAD_GAIN if head or _is_recipe(tensor, model) else WEAK_GAIN):
-            yield scale_fault(tensor, model, Expectation("next to nothing passes"), severity)
+            yield scale_fault(tensor, model, Offence("next to nothing passes"), severity)
         elif stray is not None and stray < 1 and not head and not is_textbook(tensor):
-            yield scale_fault(tensor, model, as_model(tensor, stray), severity)
+            yield scale_fault(tensor, model, unlike_model(tensor, stray), severity)
 
 
 def _is_recipe(tensor: Tensor, model: Model) -> bool:

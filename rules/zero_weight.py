@@ -10,6 +10,7 @@ from initaudit.rule import Fault, Model, Severity, Tensor, rule
 @rule(
     code="IA101",
     severity=Severity.ERROR,
+    takes_for_granted=["garbage-value"],
     examples=[
         good("a matrix drawn at random", {"fc1.weight": normal(64, 32, std=0.18)}),
         good("a zero bias, which is what a bias should be", {"fc1.bias": constant(0, 64)}),

@@ -1,6 +1,7 @@
 """One cause gives one finding: what follows from a fault is not said beside it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from initaudit.audit import audit
-from initaudit.causes import PRECEDENCE
+from initaudit.causes import granted, in_order
+from initaudit.errors import RuleError
 from initaudit.registry import load_rules, select_rules
 from tests.checkpoints import written
 from tests.recipes import Draw, gpt2
@@ -67,8 +69,23 @@ def test_a_graver_finding_is_said_beside_what_comes_before(tmp_path: Path) -> No
     assert said(tmp_path, off_centre_and_vanishing) == ["IA201", "IA302"]
 
 
-def test_every_name_in_the_order_is_that_of_a_rule() -> None:
-    assert set(PRECEDENCE) <= {rule.name for rule in RULES.values()}
+def test_what_a_rule_takes_for_granted_are_rules_that_are_asked_before_it() -> None:
+    asked = [rule.name for rule in in_order(RULES.values())]
+    for rule in RULES.values():
+        assert granted(rule) <= set(asked[: asked.index(rule.name)])
+
+
+def test_a_rule_that_is_left_out_passes_on_what_it_takes_for_granted(tmp_path: Path) -> None:
+    assert said(tmp_path, with_a_nan, ignore=["IA502"]) == ["IA501"]
+
+
+def test_rules_that_take_each_other_for_granted_are_refused() -> None:
+    first, second = RULES["IA101"], RULES["IA102"]
+    circle = {
+        rule.name: replace(rule, takes_for_granted=(other.name,)) for rule, other in [(first, second), (second, first)]
+    }
+    with pytest.raises(RuleError, match="takes itself for granted, by way of constant-weight"):
+        granted(circle[first.name], circle)
 
 
 def said(folder: Path, harm: Callable[[Values], None], *, ignore: list[str] | None = None) -> list[str]:

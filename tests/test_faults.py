@@ -172,5 +172,5 @@ def test_a_layer_that_was_copied_from_another_is_found_with_it(tmp_path: Path) -
     names = {f"transformer.h.{block}.attn.c_attn.weight" for block in (1, 3)}
     tensors["transformer.h.3.attn.c_attn.weight"] = tensors["transformer.h.1.attn.c_attn.weight"]
     save_file(tensors, path)
-    (finding,) = audit([path], RULES).findings
+    (finding,) = audit([path], RULES).groups
     assert (finding.name, set(finding.tensors)) == ("equal-tensors", names)

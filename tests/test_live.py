@@ -41,7 +41,7 @@ def seed() -> None:
 def found(source: object) -> Found:
     report = initaudit.check(source)  # type: ignore[arg-type]
     assert report.failures == ()
-    return [(finding.rule, finding.tensors, finding.message) for finding in report.findings]
+    return [(group.rule, group.tensors, group.message) for group in report.groups]
 
 
 def safetensors(model: nn.Module, folder: Path) -> Path:
@@ -236,7 +236,7 @@ def test_what_was_never_materialised_is_found() -> None:
     with torch.device("meta"):
         planned = Perceptron()
     report = initaudit.check(planned)
-    assert [(finding.rule, len(finding.tensors)) for finding in report.findings] == [("IA504", 6)]
+    assert [(finding.rule, len(finding.tensors)) for finding in report.groups] == [("IA504", 6)]
     assert not report.ok()
     assert report.failures == ()
     half = Perceptron()

@@ -17,7 +17,8 @@ import scipy.stats
 from initaudit import depth
 from initaudit.audit import audit
 from initaudit.errors import InitauditError
-from initaudit.findings import Report, healthy
+from initaudit.findings import healthy
+from initaudit.outcome import Outcome
 from initaudit.registry import load_rules
 from initaudit.remedies import Remedy
 from initaudit.report import html
@@ -244,7 +245,7 @@ def test_values_at_the_ends_of_float64_are_no_reason_to_fail(tmp_path):
 def test_a_report_without_histograms_makes_a_page_without_them():
     report = audit([FIXTURES / "bad" / "IA101-zero-weight.safetensors"], RULES)
     assert "alues of fc2" not in html.render(report)
-    assert "Nothing was judged." in html.render(Report((), (), RULES))
+    assert "Nothing was judged." in html.render(Outcome((), (), RULES))
 
 
 def test_the_command_writes_a_page_from_the_run_that_prints(tmp_path):
@@ -263,7 +264,7 @@ def test_a_missing_library_is_said_before_anything_is_read(monkeypatch, tmp_path
     assert outcome.status == 2
     assert outcome.complaints == ["initaudit: a page needs vl_convert: pip install 'initaudit[report]'"]
     with pytest.raises(InitauditError):
-        html.render(Report((), (), ()))
+        html.render(Outcome((), (), ()))
 
 
 def test_other_forms_need_none_of_the_libraries(monkeypatch):

@@ -7,10 +7,13 @@ import pytest
 
 import initaudit
 from initaudit.checkpoint.values import Checkpoint, Entry, Shard, Stamp
-from initaudit.findings import Audited, Failure, Finding, FindingsError, Intended, NotJudged, Report
+from initaudit.faults import Cause
+from initaudit.findings import Failure, Finding, Intended, NotJudged
+from initaudit.outcome import Audited
 from initaudit.remedies import Remedy
 from initaudit.report import concise, markdown
 from initaudit.report.escaping import LONGEST, printable
+from initaudit.report.face import FindingsError, Report
 from initaudit.report.json import plain
 from initaudit.report.text import MOST_OF_A_RULE, MOST_TENSORS, byte_size, counted, render
 from initaudit.rule import Severity
@@ -20,18 +23,21 @@ ERROR, WARNING, INFO = Severity
 
 
 def finding(severity=ERROR, rule="IA101", tensors=("fc.weight",), **changes):
-    """A finding."""
+    """A finding of one tensor, or findings of several with one cause."""
+    message = changes.get("message", "all 12 elements are zero")
+    cause = Cause(tensors[0], message) if len(tensors) > 1 else None
     parts = {
         "rule": rule,
         "name": "zero-weight",
         "severity": severity,
         "checkpoint": "m.safetensors",
-        "tensors": tensors,
-        "message": "all 12 elements are zero",
+        "message": message,
+        "cause": cause,
         "advice": "draw it",
         "evidence": {},
     }
-    return Finding(**{**parts, **changes})
+    several = tuple(Finding(**{**parts, **changes, "tensor": tensor}) for tensor in tensors)
+    return several if cause else several[0]
 
 
 def audited(
@@ -44,7 +50,7 @@ def audited(
         checkpoint=checkpoint,
         recipe=recipe,
         judged=judged,
-        findings=findings,
+        findings=tuple(one for some in findings for one in (some if isinstance(some, tuple) else (some,))),
         intended=intended,
         not_judged=not_judged,
         failures=failures,

@@ -58,7 +58,7 @@ def test_a_healthy_fixture_is_clean_under_all_rules(path: Path) -> None:
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
 def test_a_broken_fixture_is_found_by_the_rule_it_is_named_after_and_by_no_other(path: Path) -> None:
     report = audit([path], RULES)
-    assert [f"{finding.rule}-{finding.name}" for finding in report.findings] == [path.stem]
+    assert [f"{group.rule}-{group.name}" for group in report.groups] == [path.stem]
 
 
 @pytest.mark.parametrize(

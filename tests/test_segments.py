@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from initaudit.audit import audit
-from initaudit.findings import Report
 from initaudit.layers.segments import enclosing, leaf_of, parent_of, segments
+from initaudit.outcome import Outcome
 from initaudit.registry import load_rules
 from initaudit.schemes import Depth, depths_of
 from tests.checkpoints import written
@@ -66,6 +66,6 @@ def test_a_block_is_the_first_number_in_a_name_and_lists_count_their_own(separat
     assert list(depths_of(names).items()) == [(names[0], Depth(0, 3)), (names[1], Depth(2, 3)), (names[2], Depth(1, 2))]
 
 
-def checked(model: dict[str, np.ndarray], separator: str, folder: Path) -> Report:
+def checked(model: dict[str, np.ndarray], separator: str, folder: Path) -> Outcome:
     renamed = {name.replace(".", separator): values for name, values in model.items()}
     return audit([written(folder / "model.safetensors", renamed)], RULES)

@@ -323,7 +323,7 @@ def test_twins_that_differ_in_a_number_alone_are_meant_to_differ(tmp_path: Path)
 
 def test_every_weight_left_unscaled_is_a_warning_that_names_the_other_reading(tmp_path: Path) -> None:
     tensors = in_blocks(lambda i: {"fc.weight": drawn(128, 128, std=1)} | at("norm", norm(128)))
-    (finding,) = audit([written(tmp_path / "model.safetensors", tensors)], RULES).findings
+    (finding,) = audit([written(tmp_path / "model.safetensors", tensors)], RULES).groups
     assert (finding.rule, finding.severity, len(finding.tensors)) == ("IA202", "warning", BLOCKS)
     assert "scaled when it is used" in finding.message
 

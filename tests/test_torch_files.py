@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from initaudit.audit import audit
-from initaudit.findings import Report
+from initaudit.outcome import Outcome
 from initaudit.registry import load_rules
 from initaudit.understanding import open_paths, read
 from tests.checkpoints import faulty, mlp, run, spawn_python, written
@@ -23,10 +23,10 @@ def tensors(model: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, torch.Tensor
     return {name: torch.from_numpy(values) for name, values in model.items()}
 
 
-def found(report: Report) -> list[tuple[str, tuple[str, ...], str]]:
+def found(report: Outcome) -> list[tuple[str, tuple[str, ...], str]]:
     """What was found, whatever the file was called."""
     assert report.failures == ()
-    return [(finding.rule, finding.tensors, finding.message) for finding in report.findings]
+    return [(group.rule, group.tensors, group.message) for group in report.groups]
 
 
 def archive(path: Path, model: Mapping[str, np.ndarray[Any, Any]]) -> None:

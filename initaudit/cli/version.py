@@ -4,7 +4,7 @@ import platform
 
 import click
 
-from initaudit import __version__
+from initaudit.version import __version__
 
 OTHERS = ("torch", "safetensors", "numpy")
 

@@ -14,11 +14,12 @@ from initaudit.checkpoint.sharing import mark_shared
 from initaudit.checkpoint.torch_tensors import code_of, entry_of
 from initaudit.checkpoint.values import Aside, Checkpoint, Entry, Shard, Stamp
 from initaudit.errors import CheckpointError
-from initaudit.findings import Failure, Report
+from initaudit.findings import Failure
 from initaudit.layers import understand
 from initaudit.modules.holdings import Holding, holdings_of_dict, holdings_of_module
 from initaudit.modules.measuring import measure_held
 from initaudit.modules.types import in_shape, settle
+from initaudit.outcome import Outcome
 from initaudit.rule import Rule
 from initaudit.statistics import Scratch
 from initaudit.understanding import Understood, crashed, understood_from, unfilled, why_left_out
@@ -29,7 +30,7 @@ NOWHERE = Stamp(0, 0, 0, 0)
 STATE_DICT = "state dict"
 
 
-def audit_live(source: Any, rules: Sequence[Rule], *, exclude: Sequence[str] = (), key: str | None = None) -> Report:
+def audit_live(source: Any, rules: Sequence[Rule], *, exclude: Sequence[str] = (), key: str | None = None) -> Outcome:
     """Audit a module or a state dict, as `initaudit.audit.audit` does files.
 
     Raises:
@@ -40,11 +41,11 @@ def audit_live(source: Any, rules: Sequence[Rule], *, exclude: Sequence[str] = (
         raise TypeError(f"check takes a path, a torch.nn.Module or a state dict, not {type(source).__name__}")
     try:
         one = understood_live(source, exclude=exclude, key=key)
-        return Report((judge(one, rules, exclude=exclude),), (), tuple(rules))
+        return Outcome((judge(one, rules, exclude=exclude),), (), tuple(rules))
     except CheckpointError as error:
-        return Report((), (Failure(error.path, error.reason),), tuple(rules))
+        return Outcome((), (Failure(error.path, error.reason),), tuple(rules))
     except Exception as error:  # as for files: said, not thrown into a training script
-        return Report((), (crashed(_name(source), error),), tuple(rules))
+        return Outcome((), (crashed(_name(source), error),), tuple(rules))
 
 
 def understood_live(

@@ -4,12 +4,10 @@ Sources of what is usual for a kind: PyTorch's modules, and the papers named in 
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from initaudit.advice import he, lecun
 from initaudit.architectures import ZERO_CENTRED_NORMS, architecture_of
-from initaudit.model import Model, Tensor
+from initaudit.model import Expectation, Model, Tensor
 from initaudit.remedies.siblings import Healthy, as_siblings, as_the_model
 from initaudit.remedies.values import Remedy, constant, normal
 from initaudit.scale import is_output
@@ -23,12 +21,14 @@ ACTIVATION_KEYS = ("hidden_act", "activation_function", "hidden_activation", "ac
 ROTARY_BASE = 10000.0
 
 
-def choose(tensor: Tensor, healthy: Healthy, evidence: Mapping[str, Any] | None = None) -> Remedy | None:
-    """What a faulty tensor should hold instead, None where nothing says so; ``evidence`` is that of the finding."""
+def choose(tensor: Tensor, healthy: Healthy, expected: Expectation | None = None) -> Remedy | None:
+    """What a faulty tensor should hold instead, None where nothing says so; ``expected`` is what its finding says."""
     model = healthy.model
+    if expected is not None and expected.value is not None:
+        return constant(expected.value, _reason(tensor, expected, healthy))
     match tensor.part.role:
         case "weight" | "embedding" | "positional" | "token" | "rnn_weight":
-            return _drawn(tensor, healthy, evidence or {})
+            return _drawn(tensor, healthy, expected)
         case "bias" | "rnn_bias" | "norm_shift":
             return as_siblings(tensor, healthy) or _bias(tensor, healthy)
         case "norm_scale":
@@ -40,11 +40,16 @@ def choose(tensor: Tensor, healthy: Healthy, evidence: Mapping[str, Any] | None 
             return _by_formula(tensor, model) or as_siblings(tensor, healthy)
 
 
-def _drawn(tensor: Tensor, healthy: Healthy, evidence: Mapping[str, Any]) -> Remedy | None:
+def _reason(tensor: Tensor, expected: Expectation, healthy: Healthy) -> str:
+    """The words for a value that a finding expects: those of the siblings where they hold it, else its own source."""
     found = as_siblings(tensor, healthy)
-    expected = evidence.get("expected_std")
-    if found is None and isinstance(expected, float) and expected > 0:
-        found = normal(expected, "the deviation that the finding expects")
+    return found.reason if found is not None and found.parameters.get("value") == expected.value else expected.source
+
+
+def _drawn(tensor: Tensor, healthy: Healthy, expected: Expectation | None) -> Remedy | None:
+    found = as_siblings(tensor, healthy)
+    if found is None and expected is not None and expected.std:
+        found = normal(expected.std, expected.source)
     if found is None and tensor.part.role in ("weight", "rnn_weight"):
         found = as_the_model(tensor, healthy) or _by_kind(tensor, healthy.model)
     found = found or normal(USUAL_STD, f"usual for a table of kind {tensor.part.role}")

@@ -152,16 +152,25 @@ def _outcomes(plan: Plan, after: Mapping[str, Statistics], copies: Iterable[Copy
 def _still_reported(
     one: Understood, plan: Plan, after: Mapping[str, Statistics], rules: Sequence[Rule], exclude: Sequence[str]
 ) -> list[Unrepaired]:
-    """The tensors that were redrawn and are reported all the same, as where a scheme was asked for that is none."""
+    """What the whole checkpoint is still reported for: what was redrawn in vain, and what only shows now.
+
+    A scheme that was asked for may be none; and a fault may hide another, which the audit sees once it is gone.
+    """
     again = judge(understood_from(one.checkpoint, {**one.statistics, **after}), rules, exclude=exclude)
     redrawn: dict[str, Redraw] = {redraw.tensor: redraw for redraw in plan.redraws}
+    known = {row.tensor for row in plan.unrepaired}
     said: dict[str, set[str]] = {}
     for finding in again.findings:
-        for name in finding.faulty if finding.asks_for_repair else ():
-            if name in redrawn:
-                said.setdefault(name, set()).add(finding.rule)
-    path = plan.checkpoint.path
+        if finding.asks_for_repair and finding.tensor not in known:
+            said.setdefault(finding.tensor, set()).add(finding.rule)
     return [
-        Unrepaired(path, name, tuple(sorted(codes)), f"redrawn as {redrawn[name].remedy.scheme}, and still reported")
+        Unrepaired(
+            plan.checkpoint.path,
+            name,
+            tuple(sorted(codes)),
+            f"redrawn as {redrawn[name].remedy.scheme}, and still reported"
+            if name in redrawn
+            else "shows only now that the rest is redrawn: run fix again",
+        )
         for name, codes in said.items()
     ]

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from initaudit.conventions import is_second_factor
-from initaudit.findings import Audited, Finding, healthy
+from initaudit.findings import Finding, healthy
 from initaudit.model import Model
+from initaudit.outcome import Audited
 from initaudit.remedies import AskedError, Healthy, Remedy, Wish, choose
 from initaudit.repair.values import Plan, Redraw, Unrepaired
 
@@ -20,8 +21,8 @@ def plan_repair(audited: Audited, wishes: Sequence[Wish] = ()) -> Plan:
     found = [finding for finding in audited.findings if finding.asks_for_repair]
     by_tensor: dict[str, list[Finding]] = {}
     for finding in found:
-        for name in () if finding.beyond_repair else finding.faulty:
-            by_tensor.setdefault(name, []).append(finding)
+        if not finding.beyond_repair:
+            by_tensor.setdefault(finding.tensor, []).append(finding)
     redraws = []
     unrepaired = [Unrepaired(path, f.tensor, (f.rule,), f.beyond_repair) for f in found if f.beyond_repair]
     kept, others = _kept_zeros(by_tensor, model), healthy(model, audited.findings, audited.waived)
@@ -50,8 +51,8 @@ def _remedy(name: str, findings: Sequence[Finding], others: Healthy, wishes: Seq
                 return wish.remedy(tensor)
             except AskedError as error:
                 return str(error)
-    evidence = next((finding.evidence for finding in findings if "expected_std" in finding.evidence), {})
-    return choose(tensor, others, evidence) or NO_SCHEME
+    expected = next((finding.expectation for finding in findings if finding.expectation is not None), None)
+    return choose(tensor, others, expected) or NO_SCHEME
 
 
 def _kept_zeros(by_tensor: Mapping[str, Sequence[Finding]], model: Model) -> frozenset[str]:

@@ -3,14 +3,15 @@
 from rich.table import Table
 from rich.text import Text
 
-from initaudit.findings import Finding, Report
+from initaudit.groups import Group
+from initaudit.outcome import Outcome
 from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.report.terminal import laid_out
 from initaudit.report.text import STYLES, statistics_table, verdict
 
 
 def render(
-    report: Report,
+    report: Outcome,
     *,
     width: int | None = None,
     color: bool = False,
@@ -21,8 +22,8 @@ def render(
 ) -> str:
     """Every finding; unless ``quiet`` the notes and the verdict. Lines are whole: what reads them goes line by line."""
     del width
-    parts: list[Table | Text] = [*map(_line, report.findings)] if not statistics else []
-    if statistics and report.findings:
+    parts: list[Table | Text] = [*map(_line, report.groups)] if not statistics else []
+    if statistics and report.groups:
         parts.append(statistics_table(report))
     if not quiet:
         for checkpoint in (one.checkpoint for one in report.audited):
@@ -37,7 +38,7 @@ def _note(note: str, where: str = "") -> Text:
     return Text(f"{where}note: {printable(note, longest=LONGEST_TEXT)}", style="dim")
 
 
-def _line(finding: Finding) -> Text:
+def _line(finding: Group) -> Text:
     line = Text(f"{printable(finding.checkpoint)}:")
     line.append(printable(finding.tensor), style="cyan")
     line.append(": ")

@@ -5,8 +5,9 @@ A step shows ten errors and ten warnings: one annotation for each checkpoint and
 
 from collections.abc import Iterable
 
-from initaudit.findings import Finding, Report
+from initaudit.groups import Group
 from initaudit.locations import in_repository
+from initaudit.outcome import Outcome
 from initaudit.report.escaping import printable
 from initaudit.rule import Severity
 
@@ -17,10 +18,10 @@ LONGEST_TEXT = 500
 """Characters of a message: an annotation holds up to twenty of them."""
 
 
-def render(report: Report) -> str:
+def render(report: Outcome) -> str:
     """A line for each annotation, the worst first; nothing where there is nothing to say."""
-    groups: dict[tuple[Severity, str, str], list[Finding]] = {}
-    for finding in report.findings:
+    groups: dict[tuple[Severity, str, str], list[Group]] = {}
+    for finding in report.groups:
         groups.setdefault((finding.severity, finding.checkpoint, finding.rule), []).append(finding)
     lines = [
         _command("error", failure.path, "not audited", [printable(failure.message, longest=LONGEST_TEXT)])
@@ -32,7 +33,7 @@ def render(report: Report) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _told(found: list[Finding]) -> list[str]:
+def _told(found: list[Group]) -> list[str]:
     lines = []
     for finding in found[:MOST_FINDINGS]:
         more = f" and {len(finding.tensors) - 1:,} more" if len(finding.tensors) > 1 else ""

@@ -5,8 +5,9 @@ import json
 from collections import Counter
 from typing import Any
 
-from initaudit.findings import Failure, Finding, Report
+from initaudit.findings import Failure, Finding
 from initaudit.locations import in_repository
+from initaudit.outcome import Outcome
 from initaudit.report.escaping import printable
 from initaudit.rule import Severity
 
@@ -15,10 +16,10 @@ LONGEST_TEXT = 1000
 """Characters of a message, which GitLab shows in one line."""
 
 
-def render(report: Report) -> str:
-    """An entry for each tensor of each finding; what could not be audited is a blocker."""
+def render(report: Outcome) -> str:
+    """An entry for each finding, which is of one tensor; what could not be audited is a blocker."""
     entries = [_failure(failure) for failure in report.failures]
-    entries += [_finding(finding, tensor) for finding in report.findings for tensor in finding.tensors]
+    entries += map(_finding, report.findings)
     # Of two entries with one fingerprint GitLab would drop the second: what a rule says twice of a tensor is no copy.
     distinct = {(entry["fingerprint"], entry["description"]): entry for entry in entries}
     seen: Counter[str] = Counter()
@@ -29,14 +30,14 @@ def render(report: Report) -> str:
     return json.dumps(list(distinct.values()), indent=1) + "\n"
 
 
-def _finding(finding: Finding, tensor: str) -> dict[str, Any]:
+def _finding(finding: Finding) -> dict[str, Any]:
     message = printable(finding.message, longest=LONGEST_TEXT)
     return _entry(
-        f"{finding.rule} {finding.name}: {printable(tensor)}: {message}",
+        f"{finding.rule} {finding.name}: {printable(finding.tensor)}: {message}",
         f"{finding.rule} {finding.name}",
         SEVERITIES[finding.severity],
         finding.checkpoint,
-        (finding.rule, tensor, ""),
+        (finding.rule, finding.tensor, ""),
     )
 
 

@@ -5,16 +5,19 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from initaudit import __version__
-from initaudit.findings import Audited, Finding, Report
+from initaudit.faults import Expectation
+from initaudit.findings import Finding
+from initaudit.groups import Group
+from initaudit.outcome import Audited, Outcome
 from initaudit.remedies import Remedy
+from initaudit.version import __version__
 
 SCHEMA = "initaudit/report/1"
 DIGITS = 7
 """Significant digits of a number: beyond them sums differ between processors, and equal runs must print alike."""
 
 
-def render(report: Report) -> str:
+def render(report: Outcome) -> str:
     """The whole report, with a newline at its end."""
     document = {
         "schema": SCHEMA,
@@ -22,7 +25,7 @@ def render(report: Report) -> str:
         "checkpoints": [_checkpoint(one) for one in report.audited],
         "summary": report.counts,
         "statistics": [asdict(row) for row in report.statistics],
-        "findings": [_finding(finding) for finding in report.findings],
+        "findings": [_group(group) for group in report.groups],
         "intended": [
             {"rule": row.rule, "checkpoint": row.checkpoint, "tensor": row.tensor, "convention": row.convention}
             for one in report.audited
@@ -78,19 +81,38 @@ def _checkpoint(one: Audited) -> dict[str, Any]:
     }
 
 
+def _group(group: Group) -> dict[str, Any]:
+    """One finding as a person counts them; what its tensors have of their own stands under ``per_tensor``."""
+    return {
+        "rule": group.rule,
+        "name": group.name,
+        "severity": group.severity.value,
+        "checkpoint": group.checkpoint,
+        "tensor": group.tensor,
+        "tensors": group.tensors,
+        "message": group.message,
+        "advice": group.advice,
+        "evidence": dict(group.example.evidence),
+        "repair": _repair(group.repair),
+        "per_tensor": [_finding(finding) for finding in group.findings],
+    }
+
+
 def _finding(finding: Finding) -> dict[str, Any]:
     return {
-        "rule": finding.rule,
-        "name": finding.name,
-        "severity": finding.severity.value,
-        "checkpoint": finding.checkpoint,
         "tensor": finding.tensor,
-        "tensors": finding.tensors,
         "message": finding.message,
-        "advice": finding.advice,
         "evidence": dict(finding.evidence),
+        "expected": _expectation(finding.expectation),
+        "copy_of": None if finding.original == finding.tensor else finding.original,
         "repair": _repair(finding.repair),
     }
+
+
+def _expectation(expected: Expectation | None) -> dict[str, Any] | None:
+    if expected is None:
+        return None
+    return {"std": expected.std, "value": expected.value, "error": expected.error, "source": expected.source}
 
 
 def _repair(remedy: Remedy | None) -> dict[str, Any] | None:

@@ -3,12 +3,14 @@
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from initaudit.findings import Audited, Failure, Finding, Report
+from initaudit.findings import Failure
+from initaudit.groups import Group
+from initaudit.outcome import Audited, Outcome
 from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.rule import Rule, Severity
 
 
-def render(report: Report) -> str:
+def render(report: Outcome) -> str:
     """A case fails by an error or a warning of its rule; an info is written under it. What was not read is an error."""
     suites = Element("testsuites", name="initaudit")
     for one in report.audited:
@@ -49,7 +51,7 @@ def _case(one: Audited, rule: Rule) -> Element:
             SubElement(case, "error", message=printable(failure.message, longest=LONGEST_TEXT), type="error")
     if rule.code in one.skipped:
         SubElement(case, "skipped", message="the checkpoint is not fresh")
-    found = [finding for finding in one.findings if finding.rule == rule.code]
+    found = [finding for finding in one.groups if finding.rule == rule.code]
     wrong = [finding for finding in found if finding.severity is not Severity.INFO]
     if wrong:
         failed = SubElement(case, "failure", message=rule.summary, type=wrong[0].severity.value)
@@ -66,6 +68,6 @@ def _error(failure: Failure) -> Element:
     return case
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: Group) -> str:
     names = ", ".join(map(printable, finding.tensors))
     return f"{finding.severity.value}: {names}: {printable(finding.message, longest=LONGEST_TEXT)}"

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from initaudit.findings import Audited, Finding, Report
+from initaudit.groups import Group
+from initaudit.outcome import Audited, Outcome
 from initaudit.report.escaping import printable
 from initaudit.report.text import verdict
 from initaudit.rule import Severity
@@ -20,12 +21,12 @@ LONGEST_TEXT = 500
 """Characters of a message or an advice."""
 
 
-def render(report: Report) -> str:
+def render(report: Outcome) -> str:
     """The report as a section of its own; it stays well under the megabyte that a step's summary may have."""
     failures, audited, notes = report.failures, report.audited, report.notes
     lines = ["## initaudit", "", f"**{_text(verdict(report, show_intended=True, verbose=True).plain)}**", ""]
     lines += _cut((f"- ❌ {_code(row.path)} was not audited: {_text(row.message)}" for row in failures), len(failures))
-    if report.findings:
+    if report.groups:
         lines += ["| findings | tensors | rule | what is wrong |", "|---:|---:|---|---|"]
         lines += [*_cut(_counts(report), len(report.statistics)), *_findings(report), ""]
     if audited:
@@ -35,28 +36,28 @@ def render(report: Report) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _counts(report: Report) -> Iterator[str]:
+def _counts(report: Outcome) -> Iterator[str]:
     summaries = {rule.code: rule.summary for rule in report.rules}
-    worst = {finding.rule: finding.severity for finding in sorted(report.findings, key=lambda f: -f.severity.rank)}
+    worst = {finding.rule: finding.severity for finding in sorted(report.groups, key=lambda f: -f.severity.rank)}
     for row in report.statistics:
         rule = f"{SIGNS[worst[row.rule]]} {row.rule} {_code(row.name)}"
         yield f"| {row.findings:,} | {row.tensors:,} | {rule} | {_text(summaries.get(row.rule, ''))} |"
 
 
-def _findings(report: Report) -> Iterator[str]:
-    found = sorted(report.findings, key=lambda finding: finding.severity.rank)
+def _findings(report: Outcome) -> Iterator[str]:
+    found = sorted(report.groups, key=lambda finding: finding.severity.rank)
     yield from ("<details><summary>Findings</summary>", "")
     yield from _cut(map(_finding, found), len(found), most=MOST_FINDINGS)
     yield "</details>"
 
 
-def _finding(finding: Finding) -> str:
+def _finding(finding: Group) -> str:
     advice = f"<br>→ {_text(finding.advice)}" if finding.advice else ""
     head = f"- {SIGNS[finding.severity]} **{finding.rule}** {_places(finding)} in {_code(finding.checkpoint)}"
     return f"{head}<br>\n  {_text(finding.message)}{advice}"
 
 
-def _places(finding: Finding) -> str:
+def _places(finding: Group) -> str:
     more = f" and {len(finding.tensors) - MOST_TENSORS:,} more" if len(finding.tensors) > MOST_TENSORS else ""
     return ", ".join(map(_code, finding.tensors[:MOST_TENSORS])) + more
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from initaudit import __version__
 from initaudit.checkpoint import Entry
-from initaudit.findings import Audited, Finding, Report
+from initaudit.groups import Group
 from initaudit.locations import in_repository
+from initaudit.outcome import Audited, Outcome
 from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.rule import Rule, Severity
+from initaudit.version import __version__
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
@@ -26,9 +27,9 @@ Places = Mapping[str, tuple[Path, Entry]]
 """Where the tensors of a checkpoint lie: the file, and their bytes in it."""
 
 
-def render(report: Report) -> str:
+def render(report: Outcome) -> str:
     """One run with all rules that were applied, and the findings, the worst first."""
-    found = [(_places(one), finding) for one in report.audited for finding in one.findings]
+    found = [(_places(one), finding) for one in report.audited for finding in one.groups]
     found.sort(key=lambda pair: pair[1].severity.rank)
     numbers = {rule.code: number for number, rule in enumerate(report.rules)}
     shown = found[:MOST_RESULTS]
@@ -63,7 +64,7 @@ def _first_section(page: str) -> str:
     return page.partition("\n## ")[2].partition("\n")[2].partition("\n## ")[0].strip()
 
 
-def _invocation(report: Report, *, left_out: int) -> dict[str, Any]:
+def _invocation(report: Outcome, *, left_out: int) -> dict[str, Any]:
     told = [
         {"level": "error", "message": {"text": printable(str(failure), longest=LONGEST_TEXT)}}
         for failure in report.failures
@@ -80,7 +81,7 @@ def _invocation(report: Report, *, left_out: int) -> dict[str, Any]:
     }
 
 
-def _result(places: Places, finding: Finding, numbers: Mapping[str, int]) -> dict[str, Any]:
+def _result(places: Places, finding: Group, numbers: Mapping[str, int]) -> dict[str, Any]:
     path = in_repository(finding.checkpoint)
     identity = json.dumps([finding.rule, path, finding.tensor])
     advice = f" ({finding.advice})" if finding.advice else ""
@@ -103,7 +104,7 @@ def _places(one: Audited) -> Places:
     return {entry.name: (shard.path, entry) for shard in one.checkpoint.shards for entry in shard.entries}
 
 
-def _location(places: Places, finding: Finding, tensor: str) -> dict[str, Any]:
+def _location(places: Places, finding: Group, tensor: str) -> dict[str, Any]:
     """The tensor's bytes in its file; GitHub wants a line as well."""
     path, region = Path(finding.checkpoint), {"startLine": 1}
     if tensor in places:

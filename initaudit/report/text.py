@@ -9,7 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from initaudit.checkpoint.values import LIVE
-from initaudit.findings import Audited, Finding, Report, Waived
+from initaudit.findings import Waived
+from initaudit.groups import Group
+from initaudit.outcome import Audited, Outcome
 from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.report.terminal import laid_out
 from initaudit.rule import Severity
@@ -22,7 +24,7 @@ MOST_OF_A_RULE = 20
 
 
 def render(
-    report: Report,
+    report: Outcome,
     *,
     width: int | None = None,
     color: bool = False,
@@ -36,7 +38,7 @@ def render(
     With ``statistics`` the findings are counted by rule instead of being listed.
     """
     parts: list[Text | Padding | Table] = []
-    if statistics and report.findings:
+    if statistics and report.groups:
         parts += [statistics_table(report), Text()]
     for one in report.audited if not statistics else ():
         body = list(_body(one, show_intended=show_intended, verbose=verbose))
@@ -66,7 +68,7 @@ def _head(one: Audited, *, with_recipe: bool) -> Text:
 
 def _body(one: Audited, *, show_intended: bool, verbose: bool) -> Iterator[Text | Padding]:
     shown: Counter[str] = Counter()
-    for finding in one.findings:
+    for finding in one.groups:
         shown[finding.rule] += 1
         if verbose or shown[finding.rule] <= MOST_OF_A_RULE:
             yield from _finding(finding, verbose=verbose)
@@ -85,7 +87,7 @@ def _body(one: Audited, *, show_intended: bool, verbose: bool) -> Iterator[Text 
         yield _aside(f"note  {printable(note, longest=LONGEST_TEXT)}")
 
 
-def _finding(finding: Finding, *, verbose: bool) -> Iterator[Text | Padding]:
+def _finding(finding: Group, *, verbose: bool) -> Iterator[Text | Padding]:
     line = Text("  ")
     line.append(f"{finding.severity.value:<8}", style=STYLES[finding.severity])
     line.append(f"{finding.rule} {finding.name}", style="bold")
@@ -99,7 +101,7 @@ def _finding(finding: Finding, *, verbose: bool) -> Iterator[Text | Padding]:
         yield Padding(Text(f"-> {printable(finding.advice, longest=LONGEST_TEXT)}", style="green"), (0, 0, 0, 10))
 
 
-def statistics_table(report: Report) -> Table:
+def statistics_table(report: Outcome) -> Table:
     """The findings of each rule, and the tensors they name; the rules with most findings first."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for heading in ("findings", "tensors"):
@@ -111,7 +113,7 @@ def statistics_table(report: Report) -> Table:
     return table
 
 
-def verdict(report: Report, *, show_intended: bool, verbose: bool) -> Text:
+def verdict(report: Outcome, *, show_intended: bool, verbose: bool) -> Text:
     """One line: what was found, in what, and what was not looked at."""
     line = Text()
     if report.worst is not None:
@@ -134,13 +136,13 @@ def verdict(report: Report, *, show_intended: bool, verbose: bool) -> Text:
         line.append(f"; {report.counts['intended']:,} intended" + ("" if show_intended else " (--show-intended)"))
     if report.failures:
         line.append(f"; {counted(len(report.failures), 'failure')}", style="bold red")
-    if report.findings:
-        line.append(f". Why: initaudit rule {next(iter(report.findings)).rule}")
+    if report.groups:
+        line.append(f". Why: initaudit rule {next(iter(report.groups)).rule}")
         line.append(_how_to_redraw(report))
     return line
 
 
-def _how_to_redraw(report: Report) -> str:
+def _how_to_redraw(report: Outcome) -> str:
     """The command for the first checkpoint with something that `fix` would redraw; empty where none has, or no file."""
     for one in report.audited:
         path, is_file = one.checkpoint.path, one.checkpoint.format not in LIVE
@@ -149,7 +151,7 @@ def _how_to_redraw(report: Report) -> str:
     return ""
 
 
-def found(report: Report) -> list[str]:
+def found(report: Outcome) -> list[str]:
     """``1 error``, ``2 warnings``: the findings of each severity that has any, the worst first."""
     counts = report.counts
     return [counted(counts[severity.value], severity.value) for severity in Severity if counts[severity.value]]

@@ -30,8 +30,8 @@ def main() -> None:
     clock = Clock()
     from initaudit.audit import judge
     from initaudit.checkpoint import find_checkpoints
-    from initaudit.findings import Report
     from initaudit.layers import understand
+    from initaudit.outcome import Outcome
     from initaudit.registry import load_rules
     from initaudit.report.text import render
     from initaudit.schemes import Draw, recognise
@@ -51,7 +51,7 @@ def main() -> None:
     clock.ends("schemes")
     audited = judge(Understood(checkpoint, parts, statistics, schemes), rules)
     clock.ends("rules")
-    render(Report((audited,), (), rules))
+    render(Outcome((audited,), (), rules))
     clock.ends("report")
 
 

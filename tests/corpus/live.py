@@ -24,12 +24,12 @@ from measure import understanding
 from safetensors.torch import save_file
 
 import initaudit
-from initaudit.findings import Report
 from initaudit.modules import understood_live
+from initaudit.outcome import Outcome
 from initaudit.understanding import open_paths, read
 
 
-def found(report: Report) -> set[tuple[str, str]]:
+def found(report: Outcome) -> set[tuple[str, str]]:
     """Rule and tensor of every finding of some weight."""
     return {(finding.rule, name) for finding in report.failing("warning") for name in finding.tensors}
 

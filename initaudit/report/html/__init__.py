@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 
 from initaudit.errors import InitauditError
-from initaudit.findings import Report
+from initaudit.outcome import Outcome
 
 NEEDED = ("jinja2", "markdown_it", "vl_convert")
 """What the extra ``[report]`` installs."""
@@ -21,7 +21,7 @@ def require_libraries() -> None:
         raise InitauditError(f"a page needs {', '.join(missing)}: pip install 'initaudit[report]'")
 
 
-def render(report: Report) -> str:
+def render(report: Outcome) -> str:
     """The whole page.
 
     Raises:

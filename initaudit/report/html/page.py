@@ -8,12 +8,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from initaudit import __version__
-from initaudit.findings import Report
+from initaudit.outcome import Outcome
 from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.report.html.sections import section_of
 from initaudit.report.text import counted, found
 from initaudit.rule import Rule, Severity
+from initaudit.version import __version__
 
 _HERE = Path(__file__).parent
 
@@ -24,7 +24,7 @@ _WORST = {
 }
 
 
-def render(report: Report) -> str:
+def render(report: Outcome) -> str:
     """The whole page. Names and messages are data to the template, which escapes them."""
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -48,7 +48,7 @@ def render(report: Report) -> str:
     )
 
 
-def verdict(report: Report) -> str:
+def verdict(report: Outcome) -> str:
     """The outcome in one sentence."""
     worst = report.worst
     if worst is not None and (worst is not Severity.INFO or not report.failures):
@@ -67,7 +67,7 @@ def rule_page(rule: Rule) -> Markup:
     return Markup(markdown.render(rest).replace("<h2>", "<h5>").replace("</h2>", "</h5>"))
 
 
-def _judged(report: Report) -> str:
+def _judged(report: Outcome) -> str:
     """What was judged and what not, in one line."""
     if not report.audited:
         return ""
@@ -79,7 +79,7 @@ def _judged(report: Report) -> str:
     return line + (f"; {report.waived:,} waived." if report.waived else ".")
 
 
-def _tone(report: Report) -> str:
+def _tone(report: Outcome) -> str:
     """The colour of the verdict: that of the worst finding, of an error where not all was audited."""
     if report.failures:
         return "error"

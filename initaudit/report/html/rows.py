@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from initaudit.findings import Audited
 from initaudit.model import Tensor
+from initaudit.outcome import Audited
 from initaudit.report.escaping import printable
 from initaudit.report.inspection import scheme_text, shape_text
 from initaudit.statistics.histogram import Histogram

@@ -10,8 +10,10 @@ from markupsafe import Markup
 
 from initaudit.conventions import TABLE
 from initaudit.depth import Chain, Lane, chains, lanes, predicted_gain, std_of
-from initaudit.findings import Audited, Finding, healthy
+from initaudit.findings import healthy
+from initaudit.groups import Group
 from initaudit.model import Tensor
+from initaudit.outcome import Audited
 from initaudit.remedies import Healthy
 from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.report.html import charts, densities
@@ -52,7 +54,7 @@ class Shown:
     """One finding in full; ``figure`` is None where no values could be drawn."""
 
     anchor: str
-    finding: Finding
+    finding: Group
     names: tuple[str, ...]
     more: int
     message: str
@@ -66,7 +68,7 @@ class Broken:
     """One rule with all that it found: some in full, others in a line, and the number of the rest."""
 
     rule: Rule | None
-    first: Finding
+    first: Group
     count: str
     shown: tuple[Shown, ...]
     lines: tuple[tuple[str, str, str], ...]
@@ -110,9 +112,9 @@ def section_of(one: Audited, rules: Mapping[str, Rule], number: int) -> Section:
     others = healthy(one.model, one.findings, one.waived)
     severities: dict[str, str] = {}
     anchors: dict[str, list[str]] = {}
-    for at, finding in enumerate(one.findings):
-        for name in finding.faulty:
-            severities.setdefault(name, finding.severity.value)
+    for at, group in enumerate(one.groups):
+        for name in (finding.tensor for finding in group.findings if finding.is_faulty):
+            severities.setdefault(name, group.severity.value)
             if len(anchors.setdefault(name, [])) < MOST_TENSORS:
                 anchors[name].append(f"{anchor}-finding-{at}")
     broken = tuple(_broken(one, rules, others, anchor))
@@ -156,7 +158,7 @@ def _facts(one: Audited) -> str:
 
 
 def _counts(one: Audited) -> Iterator[tuple[str, str]]:
-    found = Counter(finding.severity for finding in one.findings)
+    found = Counter(finding.severity for finding in one.groups)
     for severity in Severity:
         if found[severity]:
             yield severity.value, counted(found[severity], severity.value)
@@ -170,8 +172,8 @@ def _recipe(one: Audited) -> Iterator[tuple[str, str]]:
 
 
 def _broken(one: Audited, rules: Mapping[str, Rule], others: Healthy, anchor: str) -> Iterator[Broken]:
-    grouped: dict[str, list[tuple[str, Finding]]] = {}
-    for at, finding in enumerate(one.findings):
+    grouped: dict[str, list[tuple[str, Group]]] = {}
+    for at, finding in enumerate(one.groups):
         grouped.setdefault(finding.rule, []).append((f"{anchor}-finding-{at}", finding))
     charts_left = MOST_CHARTS
     for code, findings in grouped.items():
@@ -185,8 +187,8 @@ def _broken(one: Audited, rules: Mapping[str, Rule], others: Healthy, anchor: st
         yield Broken(rules.get(code), findings[0][1], count, tuple(shown), lines, max(0, len(rest) - MOST_LINES))
 
 
-def _shown(anchor: str, finding: Finding, one: Audited, others: Healthy, *, with_chart: bool) -> Shown:
-    tensor = one.model.get(next(iter(finding.faulty), finding.tensor))
+def _shown(anchor: str, finding: Group, one: Audited, others: Healthy, *, with_chart: bool) -> Shown:
+    tensor = one.model.get(finding.example.tensor)
     return Shown(
         anchor=anchor,
         finding=finding,
@@ -199,7 +201,7 @@ def _shown(anchor: str, finding: Finding, one: Audited, others: Healthy, *, with
     )
 
 
-def _values(tensor: Tensor, finding: Finding) -> Figure | None:
+def _values(tensor: Tensor, finding: Group) -> Figure | None:
     """The values of a faulty tensor beside what they should be, or beside the scheme that it shows."""
     measured = tensor.statistics.histogram
     if measured is None:
@@ -224,7 +226,7 @@ def _values(tensor: Tensor, finding: Finding) -> Figure | None:
     return Figure(chart, beside, f"{words} {note}".strip())
 
 
-def _numbers(tensor: Tensor, finding: Finding, others: Healthy) -> Iterator[tuple[str, str]]:
+def _numbers(tensor: Tensor, finding: Group, others: Healthy) -> Iterator[tuple[str, str]]:
     """What was measured of a tensor, and what its recipe or its remedy has instead."""
     values = tensor.statistics
     remedy = finding.repair
