@@ -61,7 +61,7 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
         checkpoint=checkpoint,
         recipe=describe(model, Counter(row.convention for row in intended)),
         judged=len(model.tensors),
-        findings=tuple(sorted(_with_repairs(findings, waived, model), key=Finding.order)),
+        findings=tuple(sorted(_with_repairs(findings, waived, intended, model), key=Finding.order)),
         intended=tuple(sorted(intended, key=lambda row: (row.rule, row.tensor))),
         not_judged=tuple(sorted(not_judged, key=lambda row: row.tensor)),
         failures=tuple(failures),
@@ -76,9 +76,11 @@ def _in_order(rules: Sequence[Rule]) -> list[Rule]:
     return sorted(in_order(rules), key=lambda rule: rule.group != PROVENANCE)
 
 
-def _with_repairs(findings: Sequence[Finding], waived: Sequence[Waived], model: Model) -> Iterator[Finding]:
+def _with_repairs(
+    findings: Sequence[Finding], waived: Sequence[Waived], intended: Sequence[Intended], model: Model
+) -> Iterator[Finding]:
     """The findings, each with what its own tensor should be filled with, as far as the healthy ones tell."""
-    others = healthy(model, findings, waived)
+    others = healthy(model, findings, waived, intended)
     for finding in findings:
         if finding.asks_for_repair and not finding.beyond_repair and finding.tensor in model:
             yield replace(finding, repair=choose(model[finding.tensor], others, finding.expectation))

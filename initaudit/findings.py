@@ -1,6 +1,6 @@
 """What an audit has to say of one tensor, as values: what was found, is intended, is waived, or was not judged."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from initaudit.faults import Cause, Evidence, Expectation, Fault
@@ -108,10 +108,20 @@ class NotJudged:
     reason: str
 
 
-def healthy(model: Model, findings: Iterable[Finding], waived: Iterable[Waived]) -> Healthy:
-    """The tensors of a model in which nothing was found at warning or above, heard or not."""
+def healthy(
+    model: Model, findings: Sequence[Finding], waived: Iterable[Waived], intended: Iterable[Intended]
+) -> Healthy:
+    """The tensors of a model in which nothing was found at warning or above, heard or not.
+
+    Doubtful are those of which anything else was said: as one of several they may be followed, but not alone.
+    """
     faulty = [finding.tensor for finding in findings if finding.asks_for_repair]
-    return Healthy(model, frozenset([*faulty, *(row.tensor for row in waived)]))
+    doubtful = [finding.tensor for finding in findings if not finding.asks_for_repair and finding.is_faulty]
+    return Healthy(
+        model,
+        frozenset([*faulty, *(row.tensor for row in waived)]),
+        frozenset([*doubtful, *(row.tensor for row in intended)]),
+    )
 
 
 @dataclass(frozen=True, slots=True)

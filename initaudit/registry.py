@@ -55,6 +55,11 @@ def _plugins() -> list[str]:
     return sorted({point.module for point in entry_points(group=GROUP)})
 
 
+def has_rules(folder: Path) -> bool:
+    """Whether there are modules in a folder that may declare rules."""
+    return any(not module.name.startswith("_") for module in pkgutil.iter_modules([str(absolute(folder))]))
+
+
 def _package_of(folder: Path) -> str:
     """Make a folder a package of its own, whatever it is called, and return the package's name.
 
@@ -65,7 +70,7 @@ def _package_of(folder: Path) -> str:
     path = str(absolute(folder))
     if not Path(path).is_dir():
         raise RuleError(f"{folder}: is no folder of rules")
-    if not any(not module.name.startswith("_") for module in pkgutil.iter_modules([path])):
+    if not has_rules(folder):
         raise RuleError(f"{folder}: has no rules (modules of Python)")
     invalidate_caches()  # a file may be younger than the last look at its folder
     package = ModuleType(f"{FOLDER}{hashlib.sha256(path.encode()).hexdigest()[:12]}", f"The rules of {path}.")

@@ -11,6 +11,7 @@ import string
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from initaudit.errors import RuleError
 from initaudit.examples import Example
@@ -67,6 +68,12 @@ class Rule:
     def group(self) -> str:
         """The first digit of its code, with what stands before: ``IA1`` for the rules of symmetry."""
         return self.code.rstrip(string.digits) + self.code.lstrip(string.ascii_uppercase)[:1]
+
+    @property
+    def file(self) -> Path | None:
+        """The file that declares it, None where Python does not know it."""
+        found = _file(self.check)
+        return None if found is None else Path(found)
 
     @property
     def summary(self) -> str:

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from initaudit.architectures import MULTIPLIED_NORMS, architecture_of
 from initaudit.examples import bad, constant, good, normal
 from initaudit.places import Place, places_of, value_of
-from initaudit.rule import Fault, Model, Severity, rule
+from initaudit.rule import Fault, Model, Severity, Tensor, rule
 
 LARGEST = 10.0
 """A scale above this, in however many blocks, saturates what reads it; norms set alike on purpose are 0, 1 or less."""
@@ -38,6 +39,18 @@ _BLOCKS = {f"blocks.{i}.norm.bias": constant(0, 64) for i in range(3)}
             at=("blocks.0.bn.weight", "blocks.1.bn.weight", "blocks.2.bn.weight"),
         ),
         bad(
+            "scale and shift swapped in every block",
+            {f"blocks.{i}.norm.weight": constant(0, 64) for i in range(3)}
+            | {f"blocks.{i}.norm.bias": constant(1, 64) for i in range(3)},
+            at=("blocks.0.norm.weight", "blocks.1.norm.weight", "blocks.2.norm.weight"),
+        ),
+        bad(
+            "zeros in every norm of an architecture that multiplies by them",
+            {f"layers.{i}.input_layernorm.weight": constant(0, 64) for i in range(2)},
+            config={"model_type": "llama"},
+            at=("layers.0.input_layernorm.weight", "layers.1.input_layernorm.weight"),
+        ),
+        bad(
             "drawn like a weight",
             {f"blocks.{i}.norm.weight": normal(64, std=0.02) for i in range(3)} | _BLOCKS,
             at=("blocks.0.norm.weight", "blocks.1.norm.weight", "blocks.2.norm.weight"),
@@ -57,8 +70,9 @@ def odd_norm_scale(model: Model) -> Iterator[Fault]:
 
     All elements of a scale are to be one value: 1, or what the norms of the same place in the other blocks hold, up to
     10. A value that stands alone in the whole model needs to be one. Norms of one place are reported together; as an
-    error where only some of them differ, or where every norm of the model is zero and multiplies as it stands, as
-    batch norms do: then nothing passes through it.
+    error where only some of them differ, or where every norm of the model is zero and multiplies as it stands: then
+    nothing passes through it. So do batch norms, norms in architectures of a table (``config.json`` names them), and
+    those whose shift is not zero, as where scale and shift were swapped.
 
     ## When is it right?
 
@@ -84,7 +98,21 @@ def odd_norm_scale(model: Model) -> Iterator[Fault]:
 
 
 def _multiply_as_they_stand(places: Sequence[Place], model: Model) -> bool:
-    """Whether the norms of a model add no one to their scales: they keep running statistics, or are of a known type."""
+    """Whether the norms of a model add no one to their scales.
+
+    They keep running statistics, are of a known type or architecture, or have a shift as it is beside no zero scale.
+    """
+    if architecture_of(model.config) in MULTIPLIED_NORMS:
+        return True
     running = {tensor.part.layer for tensor in model.tensors if tensor.part.role == "running_stat"}
-    parts = [tensor.part for at in places for tensor in at.tensors]
-    return all(part.layer in running or part.evidence.startswith("type ") for part in parts)
+    return all(
+        tensor.part.layer in running or tensor.part.evidence.startswith("type ") or _is_shifted(tensor, model)
+        for at in places
+        for tensor in at.tensors
+    )
+
+
+def _is_shifted(tensor: Tensor, model: Model) -> bool:
+    """Whether the shift of its norm holds anything but zeros: what adds one to a scale of zero starts it at zero."""
+    shifts = (other for other in model.partners(tensor) if other.part.role == "norm_shift")
+    return any(shift.statistics.zeros < shift.count for shift in shifts)

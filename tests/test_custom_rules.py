@@ -50,6 +50,47 @@ def folder(tmp_path):
     return tmp_path / "rules"
 
 
+def test_a_new_rule_is_drafted_and_passes_its_own_examples(tmp_path):
+    outcome = run("rule", "--new", "lonely-weight", "--rules", tmp_path / "mine")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "LOCAL001 lonely-weight" in outcome.out
+    drafted = cases(tmp_path / "mine")
+    assert [case.rule.name for case in drafted] == ["lonely-weight"] * 2
+    for case in drafted:
+        check_case(case)
+    assert run("rule", "--new", "another", "--rules", tmp_path / "mine").out.count("LOCAL002") == 1
+
+
+def test_a_draft_follows_the_codes_of_its_folder(folder):
+    assert "XX002 second" in run("rule", "--new", "second", "--rules", folder).out
+    assert "ACME7 third" in run("rule", "--new", "third", "--rules", folder, "--code", "ACME7").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--new", "Zero Weight"], "is no name for a rule"),
+        (["--new", "class"], "is no name for a rule"),
+        (["--new", "zero-weight"], "a rule called zero-weight is there already"),
+        (["--new", "a-b", "--code", "IA101"], "code IA101 is in use by zero-weight"),
+        (["--new", "a-b", "--code", "acme"], "is no code for a rule"),
+        (["--new", "a-b", "IA101"], "--new writes a rule, and explains none"),
+        (["--code", "ACME1"], "--code goes with --new"),
+    ],
+)
+def test_a_draft_that_would_be_no_rule_is_refused(arguments, said, tmp_path):
+    outcome = run("rule", *arguments, "--rules", tmp_path)
+    assert outcome.status == 2
+    assert said in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_draft_is_never_written_over_a_file(tmp_path):
+    written(tmp_path / "taken.py", b"# mine")
+    outcome = run("rule", "--new", "taken", "--rules", tmp_path)
+    assert (outcome.status, (tmp_path / "taken.py").read_bytes()) == (2, b"# mine")
+
+
 @pytest.fixture(autouse=True)
 def _only_ours():
     yield

@@ -308,7 +308,7 @@ def test_the_density_of_a_scheme_has_the_deviation_that_was_measured(tmp_path):
 
 def test_a_band_lies_about_what_the_healthy_siblings_have(broken):
     one = broken.audited[0]
-    found = depth.lanes(one.model, healthy(one.model, one.findings, ()))
+    found = depth.lanes(one.model, healthy(one.model, one.findings, (), ()))
     (lane,) = [lane for lane in found if lane.place.endswith("c_attn.weight")]
     assert [level.depth for level in lane.levels] == list(range(6))
     outside = [level.depth for level in lane.levels if not level.band[0] < level.gain < level.band[1]]
@@ -317,7 +317,7 @@ def test_a_band_lies_about_what_the_healthy_siblings_have(broken):
 
 def test_a_weight_without_siblings_does_not_predict_itself(tmp_path):
     one = audited(written(tmp_path / "m.safetensors", {"fc.weight": Draw().normal(64, 64, std=0.3)})).audited[0]
-    assert depth.predicted_gain(one.model.weights[0], healthy(one.model, (), ())) is None
+    assert depth.predicted_gain(one.model.weights[0], healthy(one.model, (), (), ())) is None
 
 
 def test_a_bar_that_is_cut_off_is_said_to_be():

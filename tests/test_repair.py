@@ -491,3 +491,98 @@ def test_a_repair_reads_with_as_many_processes_as_are_asked_for(
     assert run("fix", path, "--dry-run", "--workers", 1).status == 0
     assert run("fix", path, "--dry-run", "--workers", 3).status == 0
     assert asked == [1, 3]
+
+
+def test_each_of_several_faults_at_one_place_is_redrawn_with_its_own_expectation(tmp_path: Path) -> None:
+    path = written(tmp_path / "model.safetensors", resnet_with_small_mixers())
+    assert {group.tensors for group in audit([path], RULES).groups} == {tuple(MIXERS)}
+    repair = repaired(path)
+    assert repair.unrepaired == ()
+    for name, fan_in in MIXERS.items():
+        assert np.isclose(load_file(path)[name].std(), math.sqrt(2 / fan_in), rtol=0.05)
+    assert warned(path) == set()
+
+
+MIXERS = {f"layer{stage}.1.mix.weight": 18 * width for stage, width in enumerate((16, 32, 64, 128), 1)}
+
+
+def resnet_with_small_mixers() -> dict[str, np.ndarray]:
+    """Bottlenecks in four stages by He, each stage with one convolution that is six times too small."""
+    draw, model, inputs = np.random.default_rng(0), {}, 16
+
+    def kernel(outputs: int, inputs: int, size: int, factor: float = 1.0) -> np.ndarray:
+        std = factor * math.sqrt(2 / (inputs * size * size))
+        return (draw.standard_normal((outputs, inputs, size, size)) * std).astype(np.float32)
+
+    model["conv1.weight"] = kernel(16, 3, 7)
+    for stage, width in enumerate((16, 32, 64, 128), 1):
+        for block in range(2):
+            at = f"layer{stage}.{block}"
+            model[f"{at}.conv1.weight"] = kernel(width, inputs if block == 0 else 2 * width, 1)
+            model[f"{at}.conv2.weight"] = kernel(width, width, 3)
+            model[f"{at}.conv3.weight"] = kernel(2 * width, width, 1)
+            for norm, count in (("bn1", width), ("bn2", width), ("bn3", 2 * width)):
+                for leaf, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
+                    model[f"{at}.{norm}.{leaf}"] = np.full(count, value, np.float32)
+        model[f"layer{stage}.1.mix.weight"] = kernel(2 * width, 2 * width, 3, 1 / 6)
+        inputs = 2 * width
+    return model
+
+
+def test_norms_whose_scale_and_shift_were_swapped_get_both_back(tmp_path: Path) -> None:
+    model = {}
+    for block in range(4):
+        model[f"layer.{block}.fc.weight"] = np.random.default_rng(block).standard_normal((64, 64)).astype("f4") / 8
+        model[f"layer.{block}.LayerNorm.weight"] = np.zeros(64, np.float32)
+        model[f"layer.{block}.LayerNorm.bias"] = np.ones(64, np.float32)
+    path = written(tmp_path / "model.safetensors", model)
+    repair = repaired(path)
+    assert repair.exit_status == 0
+    for name, values in load_file(path).items():
+        if "LayerNorm" in name:
+            assert set(values.tolist()) == {float(name.endswith("weight"))}
+
+
+def test_a_model_that_is_zero_throughout_is_drawn_whole(tmp_path: Path) -> None:
+    model = {name: np.zeros_like(values) for name, values in llama(Draw()).items()}
+    path = written(tmp_path / "model.safetensors", model)
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "initializer_range": 0.02}')
+    assert warned(path) == set(model)
+    repair = repaired(path)
+    assert repair.exit_status == 0
+    for name, values in load_file(path).items():
+        expected = (1.0, 0.0) if "norm" in name else (0.0, 0.02)
+        assert np.allclose((values.mean(), values.std()), expected, atol=0.002), name
+    assert warned(path) == set()
+
+
+def test_what_shows_only_once_the_rest_is_redrawn_is_listed(tmp_path: Path) -> None:
+    draw, model = Draw(), {}
+    for block in range(4):
+        model[f"blocks.{block}.norm.weight"] = np.ones(64, np.float32)
+        model[f"blocks.{block}.fc1.weight"] = draw.normal(256, 64, std=0.02)
+        model[f"blocks.{block}.fc2.weight"] = draw.normal(64, 256, std=0.02)
+    zeros, odd = {"blocks.0.fc1.weight", "blocks.1.fc1.weight"}, "blocks.2.fc1.weight"
+    model |= {name: np.zeros_like(model[name]) for name in zeros} | {odd: 1.4 * model[odd]}
+    path = written(tmp_path / "model.safetensors", model)
+    assert warned(path) == zeros
+    repair = repaired(path)
+    assert (repair.exit_status, [row.tensor for row in repair.unrepaired]) == (1, [odd])
+    assert "shows only now" in repair.unrepaired[0].reason
+    assert repaired(path).exit_status == 0
+    assert warned(path) == set()
+
+
+def test_one_sibling_that_is_doubtful_itself_is_no_witness(tmp_path: Path) -> None:
+    """The other block's output is zero by convention; that both should be is not what one of two says."""
+    model = {
+        f"blocks.{block}.mlp.{name}.weight": np.random.default_rng(seed).standard_normal(shape).astype("f4") / 8
+        for seed, (block, name, shape) in enumerate(
+            [(0, "fc1", (256, 64)), (0, "fc2", (64, 256)), (1, "fc1", (256, 64)), (1, "fc2", (64, 256))]
+        )
+    }
+    model["blocks.0.mlp.fc2.weight"][:] = 0
+    model["blocks.1.mlp.fc2.weight"][3, 5] = np.nan
+    path = written(tmp_path / "model.safetensors", model)
+    repaired(path)
+    assert load_file(path)["blocks.1.mlp.fc2.weight"].std() > 0.01

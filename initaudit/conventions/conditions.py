@@ -77,10 +77,15 @@ def is_driven_by_its_bias(tensor: Tensor, model: Model) -> bool:
 def is_zero_head(tensor: Tensor, model: Model) -> bool:
     """Nothing reads on from it, and something before it is drawn: its units get gradients of their own at once."""
     last = is_output(tensor, model) or ends_its_list(tensor, model)
-    return last and alike(tensor, model) and model.remember(_is_drawn)
+    return last and alike(tensor, model) and has_drawn(model)
 
 
-def _is_drawn(model: Model) -> bool:
+def has_drawn(model: Model) -> bool:
+    """Whether any matrix of a model, other than its buffers, was drawn."""
+    return model.remember(_has_drawn)
+
+
+def _has_drawn(model: Model) -> bool:
     return any(tensor.std > 0 and len(tensor.shape) > 1 for tensor in model.tensors if tensor.part.role != "buffer")
 
 

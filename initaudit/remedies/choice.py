@@ -3,6 +3,7 @@
 Sources of what is usual for a kind: PyTorch's modules, and the papers named in the table of conventions.
 """
 
+import math
 import re
 
 from initaudit.advice import he, lecun
@@ -14,6 +15,9 @@ from initaudit.scale import is_output
 
 USUAL_STD = 0.02
 """What embeddings, positions and learned tokens are drawn with where nothing else says so (GPT-2, BERT)."""
+
+AS_STATED = 0.1
+"""How near to the stated deviation a weight is drawn by it: the standard error of a hundred values is 7 %."""
 
 RELU_LIKE = re.compile(r"relu|gelu|silu|swish|mish|elu")
 ACTIVATION_KEYS = ("hidden_act", "activation_function", "hidden_activation", "act_fn", "activation")
@@ -51,12 +55,23 @@ def _drawn(tensor: Tensor, healthy: Healthy, expected: Expectation | None) -> Re
     if found is None and expected is not None and expected.std:
         found = normal(expected.std, expected.source)
     if found is None and tensor.part.role in ("weight", "rnn_weight"):
-        found = as_the_model(tensor, healthy) or _by_kind(tensor, healthy.model)
+        found = as_the_model(tensor, healthy) or _as_stated(healthy) or _by_kind(tensor, healthy.model)
     found = found or normal(USUAL_STD, f"usual for a table of kind {tensor.part.role}")
     padding = _padding_row(tensor, healthy.model)
     if padding is None:
         return found
     return Remedy(found.scheme, found.law, {**found.parameters, "padding": padding}, found.reason)
+
+
+def _as_stated(healthy: Healthy) -> Remedy | None:
+    """The deviation that ``config.json`` states, unless the healthy weights were drawn and none of them has it."""
+    stated = healthy.model.config.get("initializer_range")
+    if not isinstance(stated, float) or not 0 < stated < 1:
+        return None
+    drawn = [other.std for other in healthy.tensors if other.is_weight and other.std > 0]
+    if drawn and not any(math.isclose(std, stated, rel_tol=AS_STATED) for std in drawn):
+        return None
+    return normal(stated, "config.json states it as initializer_range")
 
 
 def _by_kind(tensor: Tensor, model: Model) -> Remedy | None:

@@ -48,10 +48,14 @@ class Agreeing:
 
 
 class Healthy:
-    """The tensors of a model that others may follow: those in which nothing was found."""
+    """The tensors of a model that others may follow: those in which nothing was found.
 
-    def __init__(self, model: Model, faulty: Collection[str]) -> None:
+    One of the ``doubtful`` is no witness where it is the only one: what is said of it may be said of the others.
+    """
+
+    def __init__(self, model: Model, faulty: Collection[str], doubtful: Collection[str] = ()) -> None:
         self.model = model
+        self._doubtful = doubtful
         self.tensors = tuple(t for t in model.tensors if t.name not in faulty and not t.statistics.nonfinite)
         self._places: dict[str, list[Tensor]] = {}
         for tensor in self.tensors:
@@ -63,7 +67,9 @@ class Healthy:
         at = place(tensor)
         siblings = self._places.get(at, [])
         if at not in self._agreeing:
-            self._agreeing[at] = Agreeing(_majority(siblings))
+            agreeing = _majority(siblings)
+            alone = len(agreeing) == 1 and agreeing[0].name in self._doubtful
+            self._agreeing[at] = Agreeing(() if alone else agreeing)
         return len(siblings), self._agreeing[at]
 
     @cached_property

@@ -25,7 +25,7 @@ def plan_repair(audited: Audited, wishes: Sequence[Wish] = ()) -> Plan:
             by_tensor.setdefault(finding.tensor, []).append(finding)
     redraws = []
     unrepaired = [Unrepaired(path, f.tensor, (f.rule,), f.beyond_repair) for f in found if f.beyond_repair]
-    kept, others = _kept_zeros(by_tensor, model), healthy(model, audited.findings, audited.waived)
+    kept, others = _kept_zeros(by_tensor, model), healthy(model, audited.findings, audited.waived, audited.intended)
     for name, findings in by_tensor.items():
         rules = tuple(sorted({finding.rule for finding in findings}))
         wished = any(wish.covers(model[name]) for wish in wishes)

@@ -109,7 +109,7 @@ class Section:
 def section_of(one: Audited, rules: Mapping[str, Rule], number: int) -> Section:
     """What is said of one checkpoint, the ``number``-th of the report."""
     anchor = f"checkpoint-{number}"
-    others = healthy(one.model, one.findings, one.waived)
+    others = healthy(one.model, one.findings, one.waived, one.intended)
     severities: dict[str, str] = {}
     anchors: dict[str, list[str]] = {}
     for at, group in enumerate(one.groups):
