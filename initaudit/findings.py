@@ -62,6 +62,11 @@ class Finding:
         return self.original != self.tensor
 
     @property
+    def faulty(self) -> tuple[str, ...]:
+        """Its tensor, unless that is an original."""
+        return (self.tensor,) if self.is_faulty else ()
+
+    @property
     def asks_for_repair(self) -> bool:
         """Whether its tensor is to be redrawn: it is a warning or an error, and more than a copy's original."""
         return self.severity is not Severity.INFO and self.is_faulty

@@ -3,7 +3,7 @@
 One zero matrix among nonzero siblings is never by design, whatever it is called; all of them may be.
 """
 
-from initaudit.conventions.conditions import has_a_nonzero_partner, has_drawn
+from initaudit.conventions.conditions import has_a_nonzero_partner
 from initaudit.conventions.row import Convention
 from initaudit.conventions.table import TABLE
 from initaudit.model import Model, Tensor
@@ -14,10 +14,9 @@ __all__ = ["TABLE", "Convention", "excuse", "is_second_factor"]
 def excuse(rule: str, tensor: Tensor, model: Model) -> str | None:
     """The name of the first convention by which what a rule finds at a tensor is intended, or None.
 
-    No convention has values that are not finite, or zeros in a model of which nothing is drawn: there is no other
-    factor then that would make them learn.
+    No convention has values that are not finite.
     """
-    if tensor.statistics.nonfinite or (rule == "zero-weight" and not has_drawn(model)):
+    if tensor.statistics.nonfinite:
         return None
     return next((row.name for row in TABLE if row.covers(rule, tensor, model)), None)
 

@@ -31,6 +31,11 @@ def alike(tensor: Tensor, model: Model) -> bool:
     return model.is_alike(tensor)
 
 
+def is_neutral(tensor: Tensor, model: Model) -> bool:
+    """It holds what most of its place in other blocks hold, and the model has something drawn for it to gate."""
+    return alike(tensor, model) and has_drawn(model)
+
+
 def closes_a_branch(tensor: Tensor, model: Model) -> bool:
     """Several blocks are alike in it, and it is the only zero factor on its path.
 

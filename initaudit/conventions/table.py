@@ -55,7 +55,7 @@ TABLE = (
         "gate or router starts neutral",
         _ZERO,
         r"gat(e|es|ing)\b|gateway|_gate|gate_|router|preact",
-        when.alike,
+        when.is_neutral,
         "Jumper et al. 2021 (AlphaFold gating); Beck et al. 2024 (xLSTM)",
     ),
     Convention(
