@@ -175,7 +175,7 @@ def _write_journal(takings: Iterable[Taking], root: Path) -> Path:
             file.flush()
             os.fsync(file.fileno())
         draft.chmod(0o644)  # names alone; whoever may list the folder may know why it is not audited
-        place(draft, journal)
+        draft.replace(journal)
     finally:
         draft.unlink(missing_ok=True)
     bring_to_disk(root)

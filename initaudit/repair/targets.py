@@ -12,7 +12,7 @@ from initaudit.checkpoint.interrupted import JOURNAL
 from initaudit.checkpoint.values import Checkpoint, Shard, Stamp
 from initaudit.errors import CheckpointError, InitauditError, errno_text
 from initaudit.repair.attributes import keep_attributes
-from initaudit.repair.backups import backup_of, forget, is_kept, keep
+from initaudit.repair.backups import backup_of, forget, is_kept, keep, own_links
 from initaudit.repair.companions import Companion, Company, company_of
 from initaudit.repair.locks import Locks
 from initaudit.repair.names import SUFFIX, bring_to_disk, create, leftovers, place, stamp_of, unused
@@ -209,7 +209,7 @@ class Targets:
             if (self._root / folder).is_symlink():
                 return f"is in the linked folder {folder}, {way}"
         status = path.stat()
-        if status.st_nlink > 1 + is_kept(path):
+        if status.st_nlink > 1 + own_links(path):
             return f"has {status.st_nlink} names (hard links), all of which would change: write to --output instead"
         if {"blobs", "snapshots"} & set(path.absolute().parts[-4:-1]):
             return "lies in a cache that is shared by its digest: write to --output instead"
