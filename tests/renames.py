@@ -1,4 +1,4 @@
-"""A repair killed before each change of a name: ``python -m tests.renames FOLDER WAY SYSTEM`` prints how each kill ended.
+"""A repair killed before each change of a name: ``python -m tests.renames FOLDER WAY SYSTEM`` says how each ended.
 
 SYSTEM is one that can swap names, that has links alone, or that has neither.
 Each run is a fork, since to import torch takes longer than all the rest. Before each change it is also seen whether
@@ -56,10 +56,13 @@ def is_wider(folder):
             for p in [Path(parent), *Path(parent).parents]
         )
         for name in files:
-            if reachable and ("safetensors" in name and "index" not in name):
-                if stat.S_IMODE((Path(parent) / name).lstat().st_mode) & ~ALLOWED:
-                    return True
+            if reachable and "safetensors" in name and "index" not in name and mode_of(Path(parent) / name) & ~ALLOWED:
+                return True
     return False
+
+
+def mode_of(path):
+    return stat.S_IMODE(path.lstat().st_mode)
 
 
 def ran(arguments, folder=None, number=0):
@@ -88,7 +91,9 @@ def contents(folder):
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(part.endswith(names.SUFFIX) for part in path.parts) and ".initaudit" not in path.name
+        if path.is_file()
+        and not any(part.endswith(names.SUFFIX) for part in path.parts)
+        and ".initaudit" not in path.name
     }
 
 
@@ -136,10 +141,18 @@ def kills(start, way):
         there = contents(folder)
         odd = [name for name in there if there[name] not in (before.get(name), whole.get(name))]
         held = [*there.values(), *copies(folder)]
-        lost = [name for name in before if name.startswith("in/") and before[name] not in held and way in ("file", "folder", "force")]
+        lost = [
+            name
+            for name in before
+            if name.startswith("in/") and before[name] not in held and way in ("file", "folder", "force")
+        ]
         lost += [name for name in before if there.get(name) not in (before[name], whole.get(name))]
         mixed = {
-            part: {there.get(n) == whole[n] for n in whole if n.startswith(part) and before.get(n) != whole[n] and n.endswith("rs")}
+            part: {
+                there.get(n) == whole[n]
+                for n in whole
+                if n.startswith(part) and before.get(n) != whole[n] and n.endswith("rs")
+            }
             for part in ("in/", "out/")
         }
         half = [part for part, states in mixed.items() if len(states) == 2]

@@ -134,8 +134,8 @@ def _take(taking: Taking) -> None:
 
 
 def _require_displaced(taking: Taking) -> None:
-    """See that what lost its name is the file that was audited, as far as it is still there."""
-    if stamp_of(taking.copy) not in (None, taking.old):
+    """See that a copy has its name, and what lost it is the file that was audited, as far as that is still there."""
+    if stamp_of(taking.copy) not in (None, taking.old) or stamp_of(taking.target) != taking.new:
         raise CheckpointError(taking.target, CHANGED)
 
 
