@@ -236,6 +236,26 @@ def test_bytes_that_have_another_dtype_as_well_are_not_redrawn(dtype: torch.dtyp
     assert "shares bytes with codes" in said
 
 
+def test_what_shares_bytes_beside_the_weights_counts_too(tmp_path: Path) -> None:
+    tensors, path = storage((0, 128), (64, 192)), tmp_path / "run.pt"
+    averaged = tensors.pop("b.weight")
+    before = averaged.clone()
+    torch.save({"state_dict": tensors, "extra": [{"averaged": averaged}]}, path)
+    outcome = run("fix", path, "--in-place")
+    assert outcome.status == 1
+    assert "shares bytes with extra.0.averaged (beside the weights)" in " ".join(outcome.out.split())
+    assert torch.equal(torch.load(path, weights_only=True)["extra"][0]["averaged"], before)
+
+
+def test_an_alias_beside_the_weights_is_a_tie(tmp_path: Path) -> None:
+    tensors, path = storage((0, 64)), tmp_path / "run.pt"
+    torch.save({"state_dict": tensors, "ema": {"a": tensors["a.weight"].detach()}}, path)
+    assert run("fix", path, "--in-place").status == 0
+    saved = torch.load(path, weights_only=True)
+    assert saved["ema"]["a"].any()
+    assert torch.equal(saved["ema"]["a"], saved["state_dict"]["a.weight"])
+
+
 def test_overlapping_tensors_that_are_drawn_alike_are_redrawn_together(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     torch.save(storage((0, 40), (20, 64)), path)

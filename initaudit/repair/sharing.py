@@ -19,7 +19,7 @@ def without_shared(plan: Plan, parts: Mapping[str, Part]) -> Plan:
     needs: dict[str, list[str]] = defaultdict(list)
     barred: list[tuple[str, str]] = []
     for shard in plan.checkpoint.shards:
-        for entry, other in sharing(shard.entries, redraws.keys()):
+        for entry, other in sharing((*shard.entries, *shard.beside), redraws.keys()):
             if _are_drawn_alike(entry, other, redraws):
                 needs[other.name].append(entry.name)
             elif not _is_faulty_with(entry, other, plan, parts):
@@ -49,4 +49,4 @@ def _is_faulty_with(entry: Entry, part: Entry, plan: Plan, parts: Mapping[str, P
     """Whether a part of a tensor is known to be as wrong as the whole, which is one constant."""
     is_part = part.dtype == entry.dtype and entry.begin <= part.begin and part.end <= entry.end and not entry.strides
     is_constant = plan.before[entry.name].is_constant
-    return is_part and is_constant and parts[part.name].role not in RIGHT_AS_CONSTANTS
+    return is_part and is_constant and part.name in parts and parts[part.name].role not in RIGHT_AS_CONSTANTS
