@@ -72,7 +72,7 @@ def _copied(shard: Shard, backup: Path) -> list[str]:
     try:
         create(whole)
         copy_bytes(path, whole)
-        with whole.open("rb") as file:
+        with whole.open("r+b") as file:
             os.fsync(file.fileno())
         lost = keep_attributes(path, whole)
         os.utime(whole, ns=(status.st_atime_ns, status.st_mtime_ns))

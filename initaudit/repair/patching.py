@@ -173,7 +173,7 @@ def settle(copy: Copy) -> list[str]:
     """
     require_same(copy.source)
     try:
-        with copy.path.open("rb") as file, ThreadPoolExecutor(1) as disk:
+        with copy.path.open("r+b") as file, ThreadPoolExecutor(1) as disk:
             written = disk.submit(os.fsync, file.fileno())  # the disk has its own time, in which the bytes are compared
             _compare(copy)
             written.result()

@@ -82,7 +82,7 @@ class Targets:
         """
         if self._to.in_place and self._root.is_dir():
             self._locks.take(self._root)
-            for folder in [self._root, *_subfolders(self._root, LEVELS)]:
+            for folder in [self._root, *_subfolders(self._root, LEVELS if self._path.is_dir() else 0)]:
                 self._complete(folder)
 
     def claim_shards(self, checkpoint: Checkpoint) -> None:
@@ -253,7 +253,7 @@ class Targets:
         status = source.stat()
         create(target)
         copy_bytes(source, target)
-        with target.open("rb") as file:
+        with target.open("r+b") as file:
             os.fsync(file.fileno())
         self._note_lost(source, keep_attributes(source, target))
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
