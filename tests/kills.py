@@ -15,7 +15,7 @@ from pathlib import Path
 
 import initaudit.repair.drawing  # noqa: F401 (the reason for all this)
 from initaudit.cli import main
-from initaudit.repair import patching
+from initaudit.repair import names
 
 AT_RANDOM, AT_A_COPY = 20, 4
 
@@ -53,17 +53,17 @@ def kills(path, whole):
     contents, draw = {broken: "original", whole: "whole"}, random.Random(0)
     for number in range(AT_RANDOM + AT_A_COPY):
         when = "random" if number < AT_RANDOM else "copy"
-        before = patching.leftovers(path.parent)
+        before = names.leftovers(path.parent)
         child = started(path)
         if when == "random":
             time.sleep(draw.uniform(0, 1.1) * statistics.median(takes))
         else:
             deadline = time.monotonic() + 10
-            while patching.leftovers(path.parent) == before and time.monotonic() < deadline:
+            while names.leftovers(path.parent) == before and time.monotonic() < deadline:
                 pass
         os.kill(child, signal.SIGKILL)
         met = killed_by(child) == signal.SIGKILL
-        left = len(patching.leftovers(path.parent)) - len(before)
+        left = len(names.leftovers(path.parent)) - len(before)
         yield {"when": when, "met": met, "file": contents.get(path.read_bytes(), "torn"), "left": left}
         path.write_bytes(broken)
 

@@ -1,5 +1,6 @@
 """``fix`` of PyTorch's and NumPy's files: structure, ties, views and all that was not redrawn stay as they were."""
 
+import hashlib
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import initaudit
 from initaudit.audit import audit
 from initaudit.registry import load_rules
 from initaudit.repair import Destination, fix
@@ -178,3 +180,114 @@ def test_healthy_files_are_not_written(tmp_path: Path) -> None:
     torch.save({name: torch.from_numpy(values) for name, values in mlp().items()}, path)
     assert run("fix", path, "--output", tmp_path / "out.pt").status == 0
     assert not (tmp_path / "out.pt").exists()
+
+
+def storage(*parts: tuple[int, int], rows: int = 192, width: int = 64) -> dict[str, torch.Tensor]:
+    """Tensors that are rows of one storage, whose first 64 are zero; `a` has them."""
+    whole = torch.randn(rows, width, generator=torch.Generator().manual_seed(0)) / width**0.5
+    whole[:64] = 0
+    views = {f"{name}.weight": whole[begin:end] for name, (begin, end) in zip("abcd", parts, strict=False)}
+    other = torch.randn(128, width, generator=torch.Generator().manual_seed(1)) / width**0.5
+    return {**views, "other.weight": other}
+
+
+def kept_apart(tensors: dict[str, torch.Tensor], path: Path, *healthy: str, faulty: str = "a.weight") -> str:
+    """What is said where a tensor shares bytes with healthy ones, once it is known that these stay as they are."""
+    torch.save(tensors, path)
+    output = path.with_name("out.pt")
+    before = {name: tensors[name].clone() for name in healthy}
+    outcome = run("fix", path, "--output", output)
+    assert outcome.status == 1
+    if output.exists():
+        after = torch.load(output, weights_only=True)
+        assert all(torch.equal(before[name].view(torch.uint8), after[name].view(torch.uint8)) for name in healthy)
+    said = " ".join(outcome.out.split())
+    assert f"not repaired {faulty}" in said
+    return said
+
+
+def test_a_tensor_that_overlaps_a_healthy_one_is_not_redrawn(tmp_path: Path) -> None:
+    said = kept_apart(storage((0, 128), (64, 192)), tmp_path / "model.pt", "b.weight")
+    assert "shares bytes with b.weight, which is not redrawn with it" in said
+
+
+def test_a_tensor_is_not_redrawn_over_a_healthy_part_of_it(tmp_path: Path) -> None:
+    said = kept_apart(storage((0, 128), (64, 128)), tmp_path / "model.pt", "b.weight")
+    assert "shares bytes with b.weight" in said
+
+
+def test_a_chain_of_overlaps_that_ends_in_a_healthy_tensor_is_not_redrawn(tmp_path: Path) -> None:
+    tensors = storage((0, 40), (20, 64), (60, 192))
+    kept_apart(tensors, tmp_path / "model.pt", "c.weight")
+    kept_apart(tensors, tmp_path / "model.pt", "c.weight", faulty="b.weight")
+
+
+def test_a_weight_whose_first_row_is_a_bias_is_not_redrawn(tmp_path: Path) -> None:
+    tensors = storage((0, 64))
+    tensors["other.bias"] = tensors["a.weight"].view(-1)[:128]
+    kept_apart(tensors, tmp_path / "model.pt", "other.bias")
+
+
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.float8_e5m2])
+def test_bytes_that_have_another_dtype_as_well_are_not_redrawn(dtype: torch.dtype, tmp_path: Path) -> None:
+    tensors = {name: tensor.to(torch.float8_e4m3fn) for name, tensor in storage((0, 64)).items()}
+    tensors["codes"] = tensors["a.weight"].view(dtype)[8:]  # torch saves two dtypes of a storage where both are new
+    said = kept_apart(tensors, tmp_path / "model.pt", "codes")
+    assert "shares bytes with codes" in said
+
+
+def test_what_shares_bytes_beside_the_weights_counts_too(tmp_path: Path) -> None:
+    tensors, path = storage((0, 128), (64, 192)), tmp_path / "run.pt"
+    averaged = tensors.pop("b.weight")
+    before = averaged.clone()
+    torch.save({"state_dict": tensors, "extra": [{"averaged": averaged}]}, path)
+    outcome = run("fix", path, "--in-place")
+    assert outcome.status == 1
+    assert "shares bytes with extra.0.averaged (beside the weights)" in " ".join(outcome.out.split())
+    assert torch.equal(torch.load(path, weights_only=True)["extra"][0]["averaged"], before)
+
+
+def test_an_alias_beside_the_weights_is_a_tie(tmp_path: Path) -> None:
+    tensors, path = storage((0, 64)), tmp_path / "run.pt"
+    torch.save({"state_dict": tensors, "ema": {"a": tensors["a.weight"].detach()}}, path)
+    assert run("fix", path, "--in-place").status == 0
+    saved = torch.load(path, weights_only=True)
+    assert saved["ema"]["a"].any()
+    assert torch.equal(saved["ema"]["a"], saved["state_dict"]["a.weight"])
+
+
+def test_overlapping_tensors_that_are_drawn_alike_are_redrawn_together(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save(storage((0, 40), (20, 64)), path)
+    repair = initaudit.fix(path, in_place=True, schemes=["normal:std=0.125"])
+    assert {row.redraw.tensor for row in repair.repaired} == {"a.weight", "b.weight"}
+    after = torch.load(path, weights_only=True)
+    for row in repair.repaired:
+        digest = hashlib.sha256(after[row.redraw.tensor].contiguous().numpy().tobytes()).hexdigest()
+        assert row.digest_after == digest
+        assert row.digest_before == hashlib.sha256(bytes(after[row.redraw.tensor].nbytes)).hexdigest()
+    assert after["a.weight"].std().item() == pytest.approx(0.125, rel=0.1)
+
+
+def test_halves_by_columns_share_no_bytes(tmp_path: Path) -> None:
+    whole = torch.randn(128, 128, generator=torch.Generator().manual_seed(0)) / 128**0.5
+    whole[:, :64] = 0
+    left, right = whole[:, :64], whole[:, 64:]
+    other = torch.randn(128, 64, generator=torch.Generator().manual_seed(1)) / 8
+    path, before = tmp_path / "model.pt", right.clone()
+    torch.save({"left.weight": left, "right.weight": right, "other.weight": other}, path)
+    assert run("fix", path, "--in-place").status == 0
+    after = torch.load(path, weights_only=True)
+    assert after["left.weight"].any()
+    assert torch.equal(after["right.weight"], before)
+
+
+def test_a_tie_in_another_shape_or_order_is_one_tensor(tmp_path: Path) -> None:
+    tensors = storage((0, 64))
+    tensors["turned.weight"] = tensors["a.weight"].t()
+    path = tmp_path / "model.pt"
+    torch.save(tensors, path)
+    assert run("fix", path, "--in-place").status == 0
+    after = torch.load(path, weights_only=True)
+    assert after["a.weight"].any()
+    assert torch.equal(after["turned.weight"], after["a.weight"].t())

@@ -9,6 +9,7 @@ from typing import Any
 from unicodedata import normalize
 
 from initaudit.checkpoint.files import read_text
+from initaudit.checkpoint.interrupted import require_not_half_done, require_whole
 from initaudit.checkpoint.opening import SUFFIXES, open_weights, suffix_note
 from initaudit.checkpoint.sharded import INDEX_SUFFIX, read_index
 from initaudit.checkpoint.values import CONFIG_NAMES, Checkpoint
@@ -33,6 +34,7 @@ def find_checkpoints(path: Path, key: str | None = None) -> Iterator[Checkpoint 
     """
     try:
         if path.is_dir():
+            require_whole(path)
             yield from _in_folder(path, key)
         else:
             yield _open_file(path, key)
@@ -106,7 +108,10 @@ def _indexed_suffix(index: Path) -> str:
 
 def _try_folder(folder: Path, key: str | None) -> list[Checkpoint | CheckpointError]:
     try:
+        require_whole(folder)
         return _directly_in(folder, key)
+    except CheckpointError as error:
+        return [error]
     except OSError as error:
         return [CheckpointError(folder, errno_text(error))]
 
@@ -125,6 +130,7 @@ def _open_file(path: Path, key: str | None) -> Checkpoint:
         CheckpointError: it cannot be read.
 
     """
+    require_not_half_done(path)
     config, why_not = _read_config(path.parent)
     if path.name.endswith(INDEX_SUFFIX):
         index = read_index(path)

@@ -65,6 +65,20 @@ def find_state_dict(root: Any, is_tensor: IsTensor, key: str | None = None) -> S
     return StateDict(".".join(path), tensors, tuple(aside[:MOST_ASIDE]))
 
 
+def every_leaf(root: Any) -> Iterator[tuple[str, Any]]:
+    """What mappings, lists and tuples hold, however they are nested, as far as it is looked at."""
+    stack: list[tuple[str, int, Any]] = [("", 0, root)]
+    seen: set[int] = set()
+    while stack and len(seen) < MOST:
+        name, depth, value = stack.pop()
+        if not isinstance(value, Mapping | list | tuple):
+            yield name, value
+        elif id(value) not in seen and depth < DEEPEST:
+            inner = value.items() if isinstance(value, Mapping) else enumerate(value)
+            stack += [(f"{name}.{_text(key)}".lstrip("."), depth + 1, one) for key, one in inner]
+        seen.add(id(value))
+
+
 def _asked(root: Mapping[Any, Any], key: str) -> Path:
     """The path that a key spells, its parts joined by dots; parts may have dots of their own."""
     found: Any = root

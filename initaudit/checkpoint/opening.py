@@ -54,6 +54,22 @@ def open_weights(path: Path, key: str | None = None) -> Opened:
     return opened or Opened("safetensors", header.read_shard(path))
 
 
+def is_weights(path: Path) -> bool:
+    """Whether a file begins as one of weights does.
+
+    Raises:
+        CheckpointError: it cannot be read.
+
+    """
+    descriptor, status = open_file(path)
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            start = file.read(header.START_BYTES)
+        except OSError as error:
+            raise CheckpointError(path, errno_text(error)) from error
+    return header.is_plausible(start, status.st_size) or start.startswith((*ZIP, *PICKLES))
+
+
 def reopen(shard: Shard, path: Path) -> Shard:
     """The same shard as read from a copy of its file.
 

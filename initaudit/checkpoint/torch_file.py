@@ -8,7 +8,8 @@ import os
 import pickle
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from initaudit.checkpoint.archive import Record
-from initaudit.checkpoint.nesting import NestingError, StateDict, find_state_dict
+from initaudit.checkpoint.nesting import NestingError, StateDict, every_leaf, find_state_dict
 from initaudit.checkpoint.sharing import mark_shared
 from initaudit.checkpoint.values import Aside, Entry, Shard, Stamp
 from initaudit.errors import CheckpointError
@@ -58,14 +59,17 @@ def read_archived(
     data = _data_records(path, file, records)
     _require_torch(path)
     try:
-        found = _state_dict(path, _load(path, file, "meta"), key)
+        saved = _load(path, file, "meta")
+        found = _state_dict(path, saved, key)
         if not _has_offsets(found) and any(record.size for record in data):
-            found = _state_dict(path, _load_as_fakes(path, file), key)
+            saved = _load_as_fakes(path, file)
+            found = _state_dict(path, saved, key)
     except NotImplementedError:  # what is quantised or nested is only rebuilt from its data
         return _read_whole(path, file, status, key)
     begins = {record.begin: record for record in data}
     entries = [_entry(path, name, tensor, begins) for name, tensor in found.tensors.items()]
-    shard = Shard(path, Stamp.of(status), mark_shared(entries), found.key)
+    beside = tuple(_beside(path, saved, found, begins))
+    shard = Shard(path, Stamp.of(status), mark_shared(entries), found.key, beside=beside)
     # Of a file that nests its weights, much of the data belongs to what lies beside them.
     return Saved(shard, found.aside, () if found.key else tuple(_waste(shard.entries, data)))
 
@@ -233,6 +237,17 @@ def _entry(path: Path, name: str, tensor: Any, begins: Mapping[int, Record]) -> 
     if not entry.obstacle and not record.begin <= entry.begin <= entry.end <= record.end:
         raise CheckpointError(path, f"tensor {name[:200]!r} reaches beyond its data: damaged")
     return entry
+
+
+def _beside(path: Path, saved: Any, found: StateDict, begins: Mapping[int, Record]) -> Iterator[Entry]:
+    """The tensors of a file that are none of its weights, such as averaged ones, which may share bytes with these."""
+    import torch
+
+    weights = {id(tensor) for tensor in found.tensors.values()}
+    for name, tensor in every_leaf(saved):
+        if isinstance(tensor, torch.Tensor) and id(tensor) not in weights:
+            with suppress(CheckpointError):  # what is damaged there is nothing to the weights
+                yield _entry(path, f"{name} (beside the weights)", tensor, begins)
 
 
 def _meta(name: str, tensor: Any) -> Entry:

@@ -84,6 +84,8 @@ class Shard:
     """Where in the file its state dict is, of those formats that nest."""
     held: Mapping[str, NDArray[np.uint8]] | None = None
     """The bytes of each tensor, where the format can only be read whole."""
+    beside: tuple[Entry, ...] = ()
+    """Tensors of the file that are none of its weights, and may share bytes with these."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from initaudit.cli.check import check
 from initaudit.cli.fix import fix
 from initaudit.cli.inspect import inspect
 from initaudit.cli.rule import rule
-from initaudit.cli.status import FAILED, INTERRUPTED, TERMINATED
+from initaudit.cli.status import FAILED, INTERRUPTED, SIGNALLED
 from initaudit.cli.terminal import complain, give_up, open_closed_streams
 from initaudit.cli.version import show_version
 from initaudit.errors import InitauditError, errno_text
@@ -66,10 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except SystemExit as left:
-        if left.code not in (None, 0, TERMINATED):  # click exits 1 where the reader of its help has gone
+        if isinstance(left.code, int) and left.code > SIGNALLED:  # a repair was asked to end
+            return left.code
+        if left.code not in (None, 0):  # click exits 1 where the reader of its help has gone
             give_up(sys.stdout)
             return FAILED
-        return int(left.code or 0)  # the shell was told how to complete, or a repair was asked to end
+        return 0  # the shell was told how to complete
     except BrokenPipeError:
         give_up(sys.stdout)
         return FAILED

@@ -18,8 +18,11 @@ from initaudit.cli.options import (
 )
 from initaudit.cli.outputs import Output, deliver, outputs_of
 from initaudit.cli.settled import rules_of, settings_of
-from initaudit.cli.status import FAILED, TERMINATED
+from initaudit.cli.status import FAILED, SIGNALLED
 from initaudit.cli.terminal import complain, progress_bars, text_layout
+
+ENDING = ("SIGTERM", "SIGHUP", "SIGQUIT")
+"""What asks a process to end: a scheduler, a connection that is lost, and a key of the terminal."""
 
 
 @click.command()
@@ -88,7 +91,7 @@ def fix(
     globs = exclude or settings.exclude
     wishes = [wish_of(text) for text in schemes]
     destination = Destination() if dry_run else Destination(output, in_place, backup, force)
-    signal.signal(signal.SIGTERM, _terminated)
+    _end_tidily()
     with progress_bars(hidden=False) as bars:
         repair = fix(
             path,
@@ -101,6 +104,7 @@ def fix(
             workers=workers or available_cores(),
             progress=bars,
             key=key,
+            told=complain,
         )
     from initaudit.report.repair import render_json, render_text
 
@@ -119,6 +123,16 @@ def fix(
     return FAILED if unwritten else repair.exit_status
 
 
-def _terminated(number: int, frame: FrameType | None) -> None:
-    """Leave as on an exception, so that copies are taken away."""
-    raise SystemExit(TERMINATED)
+def _end_tidily() -> None:
+    """Leave at a signal as on an exception, so that copies are taken away; what nohup ignores stays ignored."""
+    for name in ENDING:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _ended)
+
+
+def _ended(number: int, frame: FrameType | None) -> None:
+    for name in ENDING:  # a second one would cut the tidying short
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    raise SystemExit(SIGNALLED + number)

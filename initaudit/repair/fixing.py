@@ -15,8 +15,18 @@ from initaudit.errors import InitauditError
 from initaudit.findings import Failure
 from initaudit.remedies import Wish
 from initaudit.repair.checksums import mend_checksums
-from initaudit.repair.patching import Copy, copied, overwrite, require_patchable, require_same_entries, settle
+from initaudit.repair.locks import Locks
+from initaudit.repair.patching import (
+    Copy,
+    copied,
+    digest_shared,
+    overwrite,
+    require_patchable,
+    require_same_entries,
+    settle,
+)
 from initaudit.repair.planning import plan_repair
+from initaudit.repair.sharing import without_shared
 from initaudit.repair.targets import Destination, Targets
 from initaudit.repair.values import Plan, Redraw, Repair, Repaired, Unrepaired
 from initaudit.rule import Rule
@@ -36,6 +46,7 @@ def fix(
     workers: int = 1,
     progress: Callable[[Checkpoint], Progress | None] | None = None,
     key: str | None = None,
+    told: Callable[[str], None] | None = None,
 ) -> Repair:
     """Redraw what ``check`` reports at warning or above, and write the result where it is wanted.
 
@@ -45,50 +56,62 @@ def fix(
         CheckpointError: something cannot be written, or was changed meanwhile; the original is as it was.
         InitauditError: torch is missing, or the device.
 
+    ``told`` hears what the user should know while it lasts, such as whom it waits for.
+
     """
     if not destination.is_dry:
         Thread(target=_warm_up, daemon=True).start()
-    found = list(understood([path], exclude=exclude, workers=workers, progress=progress, key=key))
-    failures = tuple(one for one in found if isinstance(one, Failure))
-    sound = [one for one in found if isinstance(one, Understood)]
-    audited = [judge(one, rules, exclude=exclude) for one in sound]
-    failures += tuple(failure for one in audited for failure in one.failures)
-    files = (*(file for one in sound for file in one.checkpoint.files), *(Path(failure.path) for failure in failures))
-    plans = [plan_repair(one, wishes) for one in audited]
-    unrepaired = tuple(row for plan in plans for row in plan.unrepaired)
-    targets = Targets(path, destination)
-    left = targets.leftovers(shard for one in sound for shard in one.checkpoint.shards)
-    notes = tuple(f"left by a run that was killed, and may be removed: {name}" for name in left)
-    if not failures:
-        notes += tuple(_without_use(sound, wishes, exclude))
-    if failures or destination.is_dry or not any(plan.redraws for plan in plans):
-        planned = tuple(
-            Repaired(plan.checkpoint.path, row, plan.before[row.tensor]) for plan in plans for row in plan.redraws
-        )
-        return Repair(seed, device, None, planned, unrepaired, failures, notes, files)
-    drawing = _drawing()
-    device = drawing.device_of(device)
-    repaired: list[Repaired] = []
-    still: list[Unrepaired] = []
-    targets.require(shard for plan in plans for shard in _touched(plan))
-    for plan in plans:
-        require_patchable(_touched(plan), plan.before.keys())
     with ExitStack() as stack:
+        locks = stack.enter_context(Locks(told))
+        targets = Targets(path, destination, locks)
+        targets.claim()
+
+        def claimed(checkpoint: Checkpoint) -> Progress | None:
+            targets.claim_shards(checkpoint)
+            return progress(checkpoint) if progress else None
+
+        found = list(understood([path], exclude=exclude, workers=workers, progress=claimed, key=key))
+        failures = tuple(one for one in found if isinstance(one, Failure))
+        sound = [one for one in found if isinstance(one, Understood)]
+        audited = [judge(one, rules, exclude=exclude) for one in sound]
+        failures += tuple(failure for one in audited for failure in one.failures)
+        files = *(file for one in sound for file in one.checkpoint.files), *(Path(one.path) for one in failures)
+        plans = [
+            without_shared(plan_repair(judged, wishes), one.parts) for judged, one in zip(audited, sound, strict=True)
+        ]
+        unrepaired = tuple(row for plan in plans for row in plan.unrepaired)
+        left = targets.leftovers(shard for one in sound for shard in one.checkpoint.shards)
+        notes = tuple(f"left by a run that was killed, and may be removed: {name}" for name in left)
+        if not failures:
+            notes += tuple(_without_use(sound, wishes, exclude))
+        if failures or destination.is_dry or not any(plan.redraws for plan in plans):
+            planned = tuple(
+                Repaired(plan.checkpoint.path, row, plan.before[row.tensor]) for plan in plans for row in plan.redraws
+            )
+            notes = (*locks.notes, *targets.notes, *notes)
+            return Repair(seed, device, None, planned, unrepaired, failures, notes, files)
+        drawing = _drawing()
+        device = drawing.device_of(device)
+        repaired: list[Repaired] = []
+        still: list[Unrepaired] = []
+        targets.require((one.checkpoint for one in sound), (shard for plan in plans for shard in _touched(plan)))
+        for plan in plans:
+            require_patchable(_touched(plan), plan.before.keys())
         targets.prepare(stack)
         for one, plan in zip(sound, plans, strict=True):
             copies = []
             for shard in _touched(plan):
-                copy = stack.enter_context(copied(shard, targets.beside(shard)))
+                copy = stack.enter_context(copied(shard, targets.beside(shard), targets.kept))
                 _redraw(copy, one, plan, drawing, seed, device)
                 mend_checksums(copy)
-                settle(copy)
+                targets.add(copy, settle(copy))
                 copies.append(copy)
             after = _measured(copies)
             repaired += _outcomes(plan, after, copies)
             still += _still_reported(one, plan, after, rules, exclude)
-            targets.add(copies)
         targets.take_names()
-    return Repair(seed, device, targets.target, tuple(repaired), (*unrepaired, *still), failures, notes, files)
+        notes = (*locks.notes, *targets.notes, *notes)
+        return Repair(seed, device, targets.target, tuple(repaired), (*unrepaired, *still), failures, notes, files)
 
 
 def _without_use(sound: Iterable[Understood], wishes: Iterable[Wish], exclude: Iterable[str]) -> Iterator[str]:
@@ -128,6 +151,7 @@ def _redraw(copy: Copy, one: Understood, plan: Plan, drawing: ModuleType, seed: 
         if entry.name in redraws:
             remedy = redraws[entry.name].remedy
             overwrite(copy, entry, drawing.draw(entry, one.parts[entry.name], remedy, seed=seed, device=device))
+    digest_shared(copy)
 
 
 def _measured(copies: Iterable[Copy]) -> dict[str, Statistics]:

@@ -8,9 +8,7 @@ import errno
 import hashlib
 import os
 import shutil
-import stat
-import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,17 +21,19 @@ from numpy.typing import NDArray
 from initaudit.checkpoint.reading import scattered
 from initaudit.checkpoint.values import Entry, Shard, Stamp
 from initaudit.errors import CheckpointError, errno_text
+from initaudit.repair.attributes import keep_attributes
+from initaudit.repair.names import create, leftovers, unused
 
 try:
     import fcntl
 except ImportError:  # Windows has no reflinks through this call
     fcntl = None  # type: ignore[assignment]  # a name for a module may not be None, says mypy
 
-SUFFIX = ".initaudit-tmp"
-"""The end of the name of a copy that has not taken its name yet; what a killed run leaves is known by it."""
-
 FICLONE = 0x40049409
 """The ioctl of Linux that shares a file's blocks with a new one (btrfs, XFS, bcachefs)."""
+
+COARSEST_NS = 2_000_000_000
+"""The steps in which a file system of old counts time."""
 
 SPAN_BYTES, PIECE_BYTES, HANDS = 1 << 28, 1 << 18, 2
 """A large file is copied and compared in spans, two at a time, by pieces that fit the cache: up to 5 GB/s to the page
@@ -51,34 +51,28 @@ class Copy:
     """Ranges of bytes that follow from what was overwritten, such as checksums."""
 
 
-def leftovers(folder: Path) -> list[Path]:
-    """Copies that killed runs have left in a folder."""
-    with suppress(OSError):
-        return sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX))
-    return []
-
-
 @contextmanager
-def copied(source: Shard, folder: Path) -> Iterator[Copy]:
-    """A copy of a shard in a folder, taken away at the end unless it has got another name by then.
+def copied(source: Shard, folder: Path, kept: Container[Path] = ()) -> Iterator[Copy]:
+    """A copy of a shard in a folder, taken away at the end unless it has another name by then, or is to be ``kept``.
 
     Raises:
         CheckpointError: there is no room, the folder cannot be written to, or the file was changed meanwhile.
 
     """
+    path = unused(folder, source.path.name)
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{source.path.name}.", suffix=SUFFIX, dir=folder)
-    except OSError as error:
-        raise CheckpointError(folder, f"cannot be written to: {errno_text(error)}") from error
-    os.close(descriptor)
-    try:
-        _copy(source.path, Path(name))
-        _require_same(source)
-        yield Copy(source, Path(name), {})
+        try:
+            create(path)
+        except OSError as error:
+            raise CheckpointError(folder, f"cannot be written to: {errno_text(error)}") from error
+        copy_bytes(source.path, path)
+        require_same(source)
+        yield Copy(source, path, {})
     except OSError as error:
         raise CheckpointError(source.path, f"cannot be copied to {folder}: {errno_text(error)}") from error
     finally:
-        Path(name).unlink(missing_ok=True)
+        if path not in kept:
+            path.unlink(missing_ok=True)
 
 
 def overwrite(copy: Copy, entry: Entry, pieces: Iterable[NDArray[np.uint8]]) -> None:
@@ -93,12 +87,12 @@ def overwrite(copy: Copy, entry: Entry, pieces: Iterable[NDArray[np.uint8]]) -> 
     before, after = hashlib.sha256(), hashlib.sha256()
     at = entry.begin
     try:
-        with copy.path.open("r+b", buffering=0) as file:
+        with copy.source.path.open("rb", buffering=0) as old, copy.path.open("r+b", buffering=0) as file:
+            file.seek(at)  # of the copy nothing is read: it may hold what was drawn for one that shares these bytes
             for piece in pieces:
-                file.seek(at)
-                before.update(file.read(len(piece)))
-                file.seek(at)
-                file.write(piece.data)
+                for part in _pieces(old, (at, at + len(piece))):
+                    before.update(part)
+                _write(file, piece.data)
                 after.update(piece.data)
                 at += len(piece)
     except OSError as error:
@@ -106,6 +100,30 @@ def overwrite(copy: Copy, entry: Entry, pieces: Iterable[NDArray[np.uint8]]) -> 
     if at != entry.end:
         raise CheckpointError(copy.source.path, f"tensor {entry.name!r} has {entry.size:,} bytes, not {at:,}")
     copy.digests[entry.name] = before.hexdigest(), after.hexdigest()
+
+
+def digest_shared(copy: Copy) -> None:
+    """Take the digests anew of what was overwritten and shares bytes with something that was drawn after it.
+
+    Raises:
+        OSError: the copy cannot be read.
+
+    """
+    end, previous = 0, ""
+    shared: set[str] = set()
+    written = [entry for entry in copy.source.entries if entry.name in copy.digests]
+    for entry in sorted(written, key=lambda entry: entry.begin):
+        if entry.begin < end:
+            shared |= {previous, entry.name}
+        if entry.end > end:
+            end, previous = entry.end, entry.name
+    with copy.path.open("rb", buffering=0) as file:
+        for entry in (entry for entry in written if entry.name in shared):
+            digest = hashlib.sha256()
+            for span in _spans(entry.begin, entry.end):
+                for piece in _pieces(file, span):
+                    digest.update(piece)
+            copy.digests[entry.name] = copy.digests[entry.name][0], digest.hexdigest()
 
 
 def require_patchable(shards: Iterable[Shard], names: Collection[str]) -> None:
@@ -146,77 +164,31 @@ def _spread(copy: Copy, entry: Entry, pieces: Iterable[NDArray[np.uint8]]) -> ND
     return spread
 
 
-def settle(copy: Copy) -> None:
-    """Bring a copy to the disk, once all that was not overwritten is known to be the original's.
+def settle(copy: Copy) -> list[str]:
+    """Bring a copy to the disk, once all that was not overwritten is known to be the original's; what it did not get.
 
     Raises:
         CheckpointError: other bytes differ, or the disk refuses.
 
     """
-    _require_same(copy.source)
+    require_same(copy.source)
     try:
-        with copy.path.open("rb") as file, ThreadPoolExecutor(1) as disk:
+        with copy.path.open("r+b") as file, ThreadPoolExecutor(1) as disk:
             written = disk.submit(os.fsync, file.fileno())  # the disk has its own time, in which the bytes are compared
             _compare(copy)
             written.result()
-        shutil.copymode(copy.source.path, copy.path)
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
-            status = copy.source.path.stat()
-            os.chown(copy.path, status.st_uid, status.st_gid)
+        lost = keep_attributes(copy.source.path, copy.path)
+        _date(copy)
     except OSError as error:
         raise CheckpointError(copy.source.path, f"cannot be rewritten: {errno_text(error)}") from error
+    return lost
 
 
-def take_name(copy: Path, target: Path) -> None:
-    """Give a finished copy its name, in one step, and bring that to the disk."""
-    copy.replace(target)
-    with suppress(OSError):  # not every system opens folders
-        descriptor = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def why_not_in_place(path: Path) -> str | None:
-    """Why a file must not be rewritten where it stands, None if it may be."""
-    if path.is_symlink():
-        return f"is a link to {path.readlink()}, which others may read as well: write to --output instead"
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        return "is not a regular file"
-    backup = backup_of(path)
-    kept = backup.exists() and backup.samefile(path)  # by a run that was killed before its last step
-    if status.st_nlink > 1 + kept:
-        return f"has {status.st_nlink} names (hard links), all of which would change: write to --output instead"
-    if {"blobs", "snapshots"} & set(path.absolute().parts[-4:-1]):
-        return "lies in a cache that is shared by its digest: write to --output instead"
-    return None
-
-
-def backup_of(path: Path) -> Path:
-    """Where the original of a file is kept."""
-    return path.with_name(f"{path.name}.orig")
-
-
-def keep(path: Path) -> None:
-    """Keep a file under the name of its backup as well, by a copy where the file system has no hard links."""
-    backup = backup_of(path)
-    if backup.exists() and backup.samefile(path):
-        return
-    try:
-        os.link(path, backup)
-    except FileExistsError:
-        raise
-    except OSError:
-        whole = path.with_name(f".{backup.name}{SUFFIX}")
-        try:
-            shutil.copy2(path, whole)
-            with whole.open("rb") as file:
-                os.fsync(file.fileno())
-            take_name(whole, backup)
-        finally:
-            whole.unlink(missing_ok=True)
+def _date(copy: Copy) -> None:
+    """See that a copy, which is as long as the original, can be told from it by its time, however coarse that is."""
+    status, before = copy.path.stat(), copy.source.stamp.modified_ns
+    if status.st_mtime_ns == before:
+        os.utime(copy.path, ns=(status.st_atime_ns, before + COARSEST_NS))
 
 
 def require_room(folder: Path, size: int) -> None:
@@ -233,8 +205,8 @@ def require_room(folder: Path, size: int) -> None:
         raise CheckpointError(folder, f"has {free:,} bytes free, a copy needs {int(size * 1.01):,}: {way}")
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file's bytes: by sharing blocks where the file system can, else by hand."""
+def copy_bytes(source: Path, target: Path) -> None:
+    """Copy a file's bytes to one that is there: by sharing blocks where the file system can, else by hand."""
     with source.open("rb", buffering=0) as read, target.open("r+b", buffering=0) as write:
         if fcntl is not None:
             with suppress(OSError):
@@ -248,7 +220,7 @@ def _copy(source: Path, target: Path) -> None:
             with source.open("rb", buffering=0) as read, target.open("r+b", buffering=0) as write:
                 write.seek(span[0])
                 for piece in _pieces(read, span):
-                    write.write(piece)
+                    _write(write, piece)
 
         with ThreadPoolExecutor(HANDS) as hands:
             list(hands.map(copy, _spans(0, size)))
@@ -267,13 +239,25 @@ def _pieces(file: FileIO, span: tuple[int, int]) -> Iterator[memoryview]:
         at += count
 
 
+def _write(file: FileIO, data: memoryview) -> None:
+    """Write all of some bytes: the system may take less of them at once."""
+    while data:
+        data = data[file.write(data) :]
+
+
 def _spans(begin: int, end: int) -> Iterator[tuple[int, int]]:
     """A range in spans of up to `SPAN_BYTES`."""
     for at in range(begin, end, SPAN_BYTES):
         yield at, min(at + SPAN_BYTES, end)
 
 
-def _require_same(source: Shard) -> None:
+def require_same(source: Shard) -> None:
+    """See that a shard's file is still the one that was audited.
+
+    Raises:
+        CheckpointError: it was changed or replaced.
+
+    """
     if Stamp.of(source.path.stat()) != source.stamp:
         raise CheckpointError(source.path, "was changed since it was audited: run it again once it is written")
 
