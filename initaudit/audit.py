@@ -119,15 +119,25 @@ def audit(
     workers: int = 1,
     progress: Callable[[Checkpoint], Progress | None] | None = None,
     key: str | None = None,
+    recursive: bool = True,
     histograms: bool = False,
 ) -> Report:
     """Audit every checkpoint behind some paths; ``key`` leads to the state dict in those that nest it.
 
-    What cannot be read is among the report's failures and hides nothing else. ``histograms`` are what only a page
-    shows of a tensor.
+    Folders below those that are named are looked through, too, unless it is not to be ``recursive``. What cannot be
+    read is among the report's failures and hides nothing else. ``histograms`` are what only a page shows of a tensor.
     """
     audited, failures = [], []
-    for one in understood(paths, exclude=exclude, workers=workers, progress=progress, key=key, histograms=histograms):
+    found = understood(
+        paths,
+        exclude=exclude,
+        workers=workers,
+        progress=progress,
+        key=key,
+        recursive=recursive,
+        histograms=histograms,
+    )
+    for one in found:
         if isinstance(one, Failure):
             failures.append(one)
             continue

@@ -11,6 +11,7 @@ class CheckpointError(InitauditError):
     """A file or folder that cannot be read as a checkpoint."""
 
     def __init__(self, path: Path | str, reason: str) -> None:
+        reason = " ".join(reason.splitlines())  # what a file says of itself may have many lines
         super().__init__(path, reason)
         self.path = str(path)
         self.reason = reason
@@ -30,3 +31,16 @@ class SelectionError(InitauditError):
 def errno_text(error: OSError) -> str:
     """What the system says is wrong, in lower case."""
     return (error.strerror or str(error)).lower()
+
+
+NO_MEMORY = "there is not enough memory to audit it: free some, or try --workers 1"
+
+_SIGNS_OF_NO_MEMORY = ("can't start new thread", "failed to map segment", "cannot allocate memory", "bad_alloc")
+"""What other libraries and the loader of programs say for want of memory, in errors of other kinds."""
+
+
+def crash_text(error: Exception) -> str:
+    """What is said of a checkpoint on which the audit itself failed: that memory ran out, or that it is our mistake."""
+    if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _SIGNS_OF_NO_MEMORY):
+        return NO_MEMORY
+    return f"internal error, please report it: {type(error).__name__}: {error}"

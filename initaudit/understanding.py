@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from initaudit.checkpoint import Checkpoint, Entry, find_checkpoints
-from initaudit.errors import CheckpointError
+from initaudit.errors import CheckpointError, crash_text
 from initaudit.findings import Failure
 from initaudit.layers import understand
 from initaudit.layers.values import Part
@@ -48,11 +48,16 @@ class Understood:
         return Model(tuple(tensors), self.checkpoint.config, self.unfilled)
 
 
-def open_paths(paths: Iterable[Path], key: str | None = None) -> tuple[list[Checkpoint], list[Failure]]:
-    """The checkpoints behind some paths, and what could not be opened; ``key`` leads to a nested state dict."""
+def open_paths(
+    paths: Iterable[Path], key: str | None = None, *, recursive: bool = True
+) -> tuple[list[Checkpoint], list[Failure]]:
+    """The checkpoints behind some paths, and what could not be opened; ``key`` leads to a nested state dict.
+
+    Folders below those that are named are looked through, too, unless it is not to be ``recursive``.
+    """
     checkpoints, failures = [], []
     for path in paths:
-        for found in find_checkpoints(path, key):
+        for found in find_checkpoints(path, key, recursive=recursive):
             if isinstance(found, CheckpointError):
                 failures.append(Failure(found.path, found.reason))
             else:
@@ -103,10 +108,11 @@ def understood(
     workers: int = 1,
     progress: Callable[[Checkpoint], Progress | None] | None = None,
     key: str | None = None,
+    recursive: bool = True,
     histograms: bool = False,
 ) -> Iterator[Understood | Failure]:
     """Each checkpoint behind some paths, understood, or why it is not; one that is odd hides none of the others."""
-    checkpoints, failures = open_paths(paths, key)
+    checkpoints, failures = open_paths(paths, key, recursive=recursive)
     yield from failures
     for checkpoint in checkpoints:
         try:
@@ -120,9 +126,7 @@ def understood(
 
 def crashed(path: str, error: Exception) -> Failure:
     """What is said of a checkpoint on which the audit itself failed."""
-    if isinstance(error, MemoryError):
-        return Failure(path, "there is not enough memory to audit it: free some, or try --workers 1")
-    return Failure(path, f"internal error, please report it: {type(error).__name__}: {error}")
+    return Failure(path, crash_text(error))
 
 
 def unfilled(entries: Iterable[Entry], exclude: Sequence[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import BinaryIO, Literal
 from initaudit.checkpoint import header
 from initaudit.checkpoint.archive import Record, read_records
 from initaudit.checkpoint.files import open_file
+from initaudit.checkpoint.foreign import DCP_SLICES, foreign_file
 from initaudit.checkpoint.values import Aside, Shard
 from initaudit.errors import CheckpointError, errno_text
 
@@ -46,6 +47,8 @@ def open_weights(path: Path, key: str | None = None) -> Opened:
     """
     descriptor, status = open_file(path)
     with os.fdopen(descriptor, "rb") as file:
+        if path.suffix == ".distcp":  # archives of single tensors one behind another, or slices in safetensors
+            raise CheckpointError(path, DCP_SLICES)
         try:
             start = file.read(header.START_BYTES)
             opened = None if header.is_plausible(start, status.st_size) else _by_mark(path, file, status, start, key)
@@ -80,7 +83,8 @@ def _by_mark(path: Path, file: BinaryIO, status: os.stat_result, start: bytes, k
 
             return Opened("npz", read_arrays(path, file, status, records))
         if not any(name.rpartition("/")[2] == "data.pkl" for name in records):
-            raise CheckpointError(path, "is a zip archive, but neither PyTorch's nor NumPy's")
+            what = foreign_file(path.name) or "is a zip archive, but neither PyTorch's nor NumPy's"
+            raise CheckpointError(path, what)
         from initaudit.checkpoint.torch_file import read_archived
 
         saved = read_archived(path, file, status, records, key)

@@ -12,6 +12,7 @@ from initaudit.cli.options import (
     exclude_option,
     key_option,
     output_options,
+    recursive_option,
     rule_options,
     settings_options,
     workers_option,
@@ -39,6 +40,7 @@ from initaudit.cli.terminal import complain, progress_bars, text_layout
 @rule_options
 @exclude_option
 @key_option
+@recursive_option
 @settings_options
 @workers_option
 @output_options(["text", "json"])
@@ -58,6 +60,7 @@ def fix(
     folders: tuple[Path, ...],
     exclude: tuple[str, ...],
     key: str | None,
+    recursive: bool,
     config: Path | None,
     isolated: bool,
     workers: int | None,
@@ -101,6 +104,7 @@ def fix(
             workers=workers or available_cores(),
             progress=bars,
             key=key,
+            recursive=recursive,
         )
     from initaudit.report.repair import render_json, render_text
 

@@ -36,6 +36,7 @@ def fix(
     workers: int = 1,
     progress: Callable[[Checkpoint], Progress | None] | None = None,
     key: str | None = None,
+    recursive: bool = True,
 ) -> Repair:
     """Redraw what ``check`` reports at warning or above, and write the result where it is wanted.
 
@@ -48,7 +49,7 @@ def fix(
     """
     if not destination.is_dry:
         Thread(target=_warm_up, daemon=True).start()
-    found = list(understood([path], exclude=exclude, workers=workers, progress=progress, key=key))
+    found = list(understood([path], exclude=exclude, workers=workers, progress=progress, key=key, recursive=recursive))
     failures = tuple(one for one in found if isinstance(one, Failure))
     sound = [one for one in found if isinstance(one, Understood)]
     audited = [judge(one, rules, exclude=exclude) for one in sound]
