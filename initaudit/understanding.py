@@ -15,6 +15,9 @@ from initaudit.schemes import Draw, Scheme, recognise
 from initaudit.statistics import JUDGED, Statistics, why_not_judged
 from initaudit.workers import measure_all
 
+MOST_NAMED = 8
+"""How many records are named in a note."""
+
 Progress = Callable[[int], None]
 """Told the number of bytes that were just read."""
 
@@ -83,8 +86,17 @@ def read(
         replace(shard, entries=tuple(entry for entry in shard.entries if why_left_out(entry, exclude) is None))
         for shard in checkpoint.shards
     ]
-    statistics = measure_all(judged, workers=workers, progress=progress, histograms=histograms)
-    return understood_from(checkpoint, statistics, unfilled=unfilled(checkpoint.entries, exclude))
+    measured = measure_all(judged, workers=workers, progress=progress, histograms=histograms)
+    if measured.wrong:
+        checkpoint = replace(checkpoint, notes=(*checkpoint.notes, _wrong_note(measured.wrong)))
+    return understood_from(checkpoint, measured.statistics, unfilled=unfilled(checkpoint.entries, exclude))
+
+
+def _wrong_note(records: Sequence[str]) -> str:
+    """What is said of records of an archive whose checksums are wrong, at which torch.load does not look."""
+    named = ", ".join(repr(record[:100]) for record in sorted(records)[:MOST_NAMED])
+    more = f" and {len(records) - MOST_NAMED:,} more" if len(records) > MOST_NAMED else ""
+    return f"not what was saved, by checksums at which torch.load does not look: {named}{more}"
 
 
 def understood_from(

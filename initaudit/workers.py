@@ -9,11 +9,12 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from initaudit.checkpoint.checksums import Checked, wrong_records
 from initaudit.checkpoint.reading import Reader, require_unchanged
 from initaudit.checkpoint.values import Entry, Shard
 from initaudit.errors import CheckpointError
@@ -35,6 +36,19 @@ AHEAD = 2
 """Batches that each other process is given ahead, so that it never waits for this one to end its own."""
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The statistics of some tensors by name, and the records of archives that are not what their checksums say."""
+
+    statistics: dict[str, Statistics] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+
+    def add(self, more: "Measured") -> None:
+        """Take in those of other tensors."""
+        self.statistics.update(more.statistics)
+        self.wrong.extend(more.wrong)
+
+
 def available_cores() -> int:
     """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -46,22 +60,24 @@ def measure_all(
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
     histograms: bool = False,
-) -> dict[str, Statistics]:
-    """The statistics of the tensors of some shards, by name.
+) -> Measured:
+    """The statistics of the tensors of some shards.
 
     Raises:
-        CheckpointError: a file cannot be read to its end, or was changed meanwhile.
+        CheckpointError: a file cannot be read to its end, is not what its checksums say, or was changed meanwhile.
 
     """
     told = progress or (lambda count: None)
     batches = deque(_batches(judged))
     helpers = min(workers, len(batches)) - 1
     if helpers < 1 or sum(map(_effort, batches)) < WORTH_IT:
-        found: dict[str, Statistics] = {}
+        found = Measured()
         for shard in judged:
-            found |= measure_batch(shard, told, histograms=histograms)
+            found.add(measure_batch(shard, told, histograms=histograms))
     else:
         found = _measure_together(batches, helpers, told, histograms=histograms)
+    for shard in judged:
+        found.wrong.extend(_wrong_beside(shard))
     for shard in judged:  # one that was read first may have been replaced while the last was read
         require_unchanged(shard)
     return found
@@ -69,7 +85,7 @@ def measure_all(
 
 def _measure_together(
     batches: deque[Shard], helpers: int, told: Callable[[int], None], *, histograms: bool
-) -> dict[str, Statistics]:
+) -> Measured:
     """The statistics of all tensors of some batches, measured by this process and some helpers."""
     import multiprocessing  # costs a twentieth of a second, which most runs need not pay
     from concurrent.futures import ProcessPoolExecutor
@@ -91,21 +107,21 @@ def _measure_together(
 
 def _share_out(
     batches: deque[Shard], pool: "ProcessPoolExecutor", ahead: int, told: Callable[[int], None], *, histograms: bool
-) -> dict[str, Statistics]:
+) -> Measured:
     """The statistics of all tensors of some batches: a pool is kept ``ahead`` of this process, which measures, too."""
     from concurrent.futures import FIRST_COMPLETED, Future, wait
 
-    found: dict[str, Statistics] = {}
-    pending: dict[Future[dict[str, Statistics]], Shard] = {}
+    found = Measured()
+    pending: dict[Future[Measured], Shard] = {}
     try:
         while batches or pending:
             while batches and len(pending) < ahead:
                 batch = batches.popleft()
                 pending[pool.submit(measure_batch, batch, histograms=histograms)] = batch
             if batches:
-                found |= measure_batch(batches.popleft(), told, histograms=histograms)
+                found.add(measure_batch(batches.popleft(), told, histograms=histograms))
             for done in wait(pending, timeout=0 if batches else None, return_when=FIRST_COMPLETED).done:
-                found |= done.result()
+                found.add(done.result())
                 told(_bytes(pending.pop(done)))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -138,18 +154,34 @@ def _is_alone() -> bool:
     return threads.is_dir() and len(list(threads.iterdir())) == 1
 
 
-def measure_batch(
-    batch: Shard, progress: Callable[[int], None] | None = None, *, histograms: bool = False
-) -> dict[str, Statistics]:
+def measure_batch(batch: Shard, progress: Callable[[int], None] | None = None, *, histograms: bool = False) -> Measured:
     """The statistics of all tensors of a shard, or of a part of one; ``progress`` is told the bytes of each."""
-    found = {}
+    found = Measured()
     scratch = Scratch.new()
     with Reader.opened(batch, PIECE_BYTES) as reader:
         for entry in batch.entries:
-            found[entry.name] = measure(reader.at(entry), entry, scratch, histogram=histograms)
+            source = reader.at(entry)
+            found.statistics[entry.name] = measure(source, entry, scratch, histogram=histograms)
+            if isinstance(source, Checked) and source.is_wrong:
+                if source.checksum.is_binding:
+                    raise source.checksum.refusal(batch.path)
+                found.wrong.append(source.checksum.record)
             if progress is not None:
                 progress(entry.size)
     return found
+
+
+def _wrong_beside(judged: Shard) -> Iterator[str]:
+    """The records of a shard that are not what their checksums say, of those that were not measured."""
+    if not judged.records:
+        return
+    measured = {judged.sums[entry.name].record for entry in judged.entries if entry.name in judged.sums}
+    binding = {checksum.record: checksum for checksum in judged.sums.values() if checksum.is_binding}
+    with Reader.opened(judged, PIECE_BYTES) as reader:
+        for record in wrong_records(reader, measured):
+            if record.name in binding:
+                raise binding[record.name].refusal(judged.path)
+            yield record.name
 
 
 def _batches(judged: Iterable[Shard]) -> Iterator[Shard]:
@@ -171,7 +203,8 @@ def _batches(judged: Iterable[Shard]) -> Iterator[Shard]:
 def _part(shard: Shard, entries: Sequence[Entry]) -> Shard:
     """A shard of some of its entries, with the bytes of no others: a part goes to its process through a pipe."""
     held = shard.held if shard.held is None else {entry.name: shard.held[entry.name] for entry in entries}
-    return replace(shard, entries=tuple(entries), held=held)
+    sums = {entry.name: shard.sums[entry.name] for entry in entries if entry.name in shard.sums}
+    return replace(shard, entries=tuple(entries), held=held, records=(), sums=sums)
 
 
 def _bytes(batch: Shard) -> int:

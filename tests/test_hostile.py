@@ -631,6 +631,34 @@ def test_values_at_the_edge_of_a_dtype_are_judged(tmp_path, dtype, kind, edge):
         assert outcome.document["schema"]
 
 
+@pytest.mark.parametrize(
+    "name", ["h.0.mlp.fc1.bias", "h.0.mlp.fc1.weight", "h.0.ln.weight", "h.0.ln.bias", "wte.weight"]
+)
+@pytest.mark.parametrize("value", [5e-324, 1e-320, 2.2e-308, -1e-320, 1e-300, -1e-160, 1e160, -1.7e308])
+@pytest.mark.parametrize("kind", ["constant", "normal", "halves", "one-zero", "one"])
+def test_numbers_whose_squares_are_none_are_judged(tmp_path, name, value, kind):
+    generator = np.random.default_rng(0)
+    shape = (8,) if name.endswith("bias") or "ln" in name else (8, 8)
+    match kind:
+        case "constant":
+            values = np.full(shape, value)
+        case "normal":
+            values = np.clip(generator.standard_normal(shape), -1, 1) * value
+        case "halves":
+            values = np.where(generator.random(shape) < 0.5, value, -value)
+        case "one-zero":
+            values = np.full(shape, value)
+            values.flat[0] = 0
+        case _:
+            values = generator.standard_normal(shape) / 3
+            values.flat[0] = value
+    model = {f"h.0.mlp.fc{at}.weight": generator.standard_normal((8, 8)) / 3 for at in (1, 2)}
+    path = written(tmp_path / "model.safetensors", {**model, "h.0.mlp.fc1.bias": np.zeros(8), name: values})
+    outcome = run("check", path, "--output-format", "json")
+    assert outcome.err == ""
+    assert outcome.status in (0, 1)
+
+
 @pytest.mark.parametrize("kind", ["same-name-in-another-case", "same-name-in-another-normal-form"])
 def test_names_that_only_look_alike_are_two_tensors(tmp_path, kind):
     names = ("Fc.weight", "fc.weight") if "case" in kind else ("caf\u00e9.weight", "cafe\u0301.weight")

@@ -8,6 +8,7 @@ from typing import BinaryIO, Literal
 
 from initaudit.checkpoint import header
 from initaudit.checkpoint.archive import Record, read_records
+from initaudit.checkpoint.checksums import with_checksums
 from initaudit.checkpoint.files import open_file
 from initaudit.checkpoint.foreign import DCP_SLICES, foreign_file
 from initaudit.checkpoint.values import Aside, Shard
@@ -88,13 +89,13 @@ def _by_mark(path: Path, file: BinaryIO, status: os.stat_result, start: bytes, k
         from initaudit.checkpoint.torch_file import read_archived
 
         saved = read_archived(path, file, status, records, key)
-    elif start.startswith(PICKLES):
+        return Opened("torch", with_checksums(saved.shard, records), saved.aside, saved.notes)
+    if start.startswith(PICKLES):
         from initaudit.checkpoint.torch_file import read_legacy
 
         saved = read_legacy(path, file, status, key)
-    else:
-        return None
-    return Opened("torch", saved.shard, saved.aside, saved.notes)
+        return Opened("torch", saved.shard, saved.aside, saved.notes)
+    return None
 
 
 def _is_numpy(records: Mapping[str, Record]) -> bool:
