@@ -33,14 +33,17 @@ def errno_text(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-NO_MEMORY = "there is not enough memory to audit it: free some, or try --workers 1"
-
 _SIGNS_OF_NO_MEMORY = ("can't start new thread", "failed to map segment", "cannot allocate memory", "bad_alloc")
 """What other libraries and the loader of programs say for want of memory, in errors of other kinds."""
 
 
+def is_want_of_memory(error: Exception) -> bool:
+    """Whether an error says, in whatever way, that there was no more memory."""
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _SIGNS_OF_NO_MEMORY)
+
+
 def crash_text(error: Exception) -> str:
     """What is said of a checkpoint on which the audit itself failed: that memory ran out, or that it is our mistake."""
-    if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _SIGNS_OF_NO_MEMORY):
-        return NO_MEMORY
+    if is_want_of_memory(error):
+        return "there is not enough memory to audit it: free some, or try --workers 1"
     return f"internal error, please report it: {type(error).__name__}: {error}"

@@ -7,11 +7,12 @@ same for any number of them. This process measures while the others start, and g
 
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from initaudit.checkpoint.checksums import Checked, wrong_records
@@ -31,6 +32,9 @@ TENSOR_BYTES = 200_000
 
 BATCH_BYTES = 32_000_000
 """What a process is given at a time: enough to be no trouble, little enough for all to end together."""
+
+PATIENCE = 1.0
+"""Seconds after which it is looked whether anybody is there to answer."""
 
 AHEAD = 2
 """Batches that each other process is given ahead, so that it never waits for this one to end its own."""
@@ -96,8 +100,11 @@ def _measure_together(
     # a lock that nobody would ever release.
     context = multiprocessing.get_context("fork" if _is_alone() else "spawn")
     try:
-        with ProcessPoolExecutor(helpers, mp_context=context, initializer=_live_with_parent) as pool:
-            return _share_out(batches, pool, AHEAD * helpers, told, histograms=histograms)
+        with (
+            _noted_deaths() as deaths,
+            ProcessPoolExecutor(helpers, mp_context=context, initializer=_live_with_parent) as pool,
+        ):
+            return _share_out(batches, pool, deaths, AHEAD * helpers, told, histograms=histograms)
     except BrokenProcessPool as error:
         why = "a process that read it was killed, perhaps for want of memory: free some, or try --workers 1"
         raise CheckpointError(path, why) from error
@@ -106,9 +113,18 @@ def _measure_together(
 
 
 def _share_out(
-    batches: deque[Shard], pool: "ProcessPoolExecutor", ahead: int, told: Callable[[int], None], *, histograms: bool
+    batches: deque[Shard],
+    pool: "ProcessPoolExecutor",
+    deaths: Sequence[BaseException],
+    ahead: int,
+    told: Callable[[int], None],
+    *,
+    histograms: bool,
 ) -> Measured:
-    """The statistics of all tensors of some batches: a pool is kept ``ahead`` of this process, which measures, too."""
+    """The statistics of all tensors of some batches: a pool is kept ``ahead`` of this process, which measures, too.
+
+    Once a thread of the pool is among the ``deaths``, nobody would ever answer.
+    """
     from concurrent.futures import FIRST_COMPLETED, Future, wait
 
     found = Measured()
@@ -120,12 +136,29 @@ def _share_out(
                 pending[pool.submit(measure_batch, batch, histograms=histograms)] = batch
             if batches:
                 found.add(measure_batch(batches.popleft(), told, histograms=histograms))
-            for done in wait(pending, timeout=0 if batches else None, return_when=FIRST_COMPLETED).done:
+            if deaths:
+                raise deaths[0]
+            for done in wait(pending, timeout=0 if batches else PATIENCE, return_when=FIRST_COMPLETED).done:
                 found.add(done.result())
                 told(_bytes(pending.pop(done)))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     return found
+
+
+@contextmanager
+def _noted_deaths() -> Iterator[list[BaseException]]:
+    """What threads died of meanwhile, for want of memory perhaps; it is raised here, and not printed there."""
+    deaths: list[BaseException] = []
+
+    def note(died: threading.ExceptHookArgs) -> None:
+        deaths.append(died.exc_value or RuntimeError("a thread died"))
+
+    before, threading.excepthook = threading.excepthook, note
+    try:
+        yield deaths
+    finally:
+        threading.excepthook = before
 
 
 def _live_with_parent() -> None:
@@ -145,7 +178,10 @@ def _live_with_parent() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    Thread(target=follow, daemon=True).start()
+    try:
+        threading.Thread(target=follow, daemon=True).start()
+    except RuntimeError:  # there is no memory for it, nor to say so at length: the other end hears of it
+        os._exit(1)
 
 
 def _is_alone() -> bool:
