@@ -184,7 +184,14 @@ def shifted_directory(content: bytes) -> bytes:
     return content[:place] + bytes(10) + content[place:]
 
 
+def encrypted(content: bytes) -> bytes:
+    """An archive that says so in the directory of one record alone."""
+    place = content.index(b"PK\1\2") + 8
+    return content[:place] + bytes([content[place] | 0x40]) + content[place + 1 :]
+
+
 DAMAGED = {
+    "encrypted": (encrypted, "encrypted"),
     "without-name": (without_name, "no record's name"),
     "nul-in-name": (nul_in_name, "no record's name"),
     "other-pointer": (other_pointer, "not in one place"),

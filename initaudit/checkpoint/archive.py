@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 from initaudit.errors import CheckpointError
 
-LOCAL_HEADER = struct.Struct("<4s22xHH")
-"""Of the header right before a record: its mark and, at its end, the lengths of the name and of what follows that."""
+LOCAL_HEADER = struct.Struct("<4s2xH18xHH")
+"""Of the header right before a record: its mark, its flags and the lengths of the name and of what follows that."""
 
 END = struct.Struct("<4s4H2LH")
 """Of the end of an archive: a mark, two numbers of disks, twice that of records, the directory's length and begin."""
@@ -28,7 +28,12 @@ MOST_TAIL = 0xFFFF + END.size + END_64.size + POINTER.size
 MOST_INFLATED = 1 << 30
 """Bytes up to which a compressed record is inflated, since that takes as much memory; a bomb ends here."""
 
-ENCRYPTED = 1
+FLAGS = 0x080E
+"""The flags that a record may have: how hard it was packed, sizes that stand behind it, a name in UTF-8.
+
+The others say that it is encrypted, or packed in ways that no reader of weights knows.
+"""
+
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -77,10 +82,10 @@ def _record(path: Path, file: BinaryIO, size: int, info: zipfile.ZipInfo) -> Rec
     where = f"record {info.filename[:200]!r}"
     if ".." in info.filename.split("/") or info.filename.startswith("/"):
         raise CheckpointError(path, f"is a zip archive whose {where} leads out of it")
-    if info.flag_bits & ENCRYPTED or info.compress_type not in METHODS:
-        raise CheckpointError(path, f"is a zip archive whose {where} is encrypted or packed in an uncommon way")
     file.seek(info.header_offset)
-    mark, name_length, extra_length = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
+    mark, flags, name_length, extra_length = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
+    if (info.flag_bits | flags) & ~FLAGS or info.compress_type not in METHODS:
+        raise CheckpointError(path, f"is a zip archive whose {where} is encrypted or packed in an uncommon way")
     begin = info.header_offset + LOCAL_HEADER.size + name_length + extra_length
     end = begin + info.compress_size
     if mark != b"PK\x03\x04" or end > size:
