@@ -5,11 +5,11 @@ import sys
 
 
 def main() -> int:
-    """Run the command line, and return its exit status: 2 where there is not even the memory to load it."""
+    """Run the command line, and return its exit status: 2 where there is too little of anything even to load it."""
     try:
         from initaudit.cli import main as run
-    except MemoryError:
-        os.write(2, b"initaudit: there is not enough memory to start\n")
+    except (MemoryError, OSError) as error:
+        os.write(2, f"initaudit: cannot start: {str(error) or 'there is not enough memory'}\n".encode())
         return 2
     return run()
 

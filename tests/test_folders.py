@@ -272,6 +272,23 @@ def test_other_formats_beside_weights_are_named_in_a_note(tmp_path: Path) -> Non
     assert notes(tmp_path) == ["left out: formats that are not read (tf_model.h5, onnx/model.onnx)"]
 
 
+def test_a_repository_of_the_hub_is_audited_by_what_is_read_of_it(tmp_path: Path) -> None:
+    for name in ("model.safetensors", "2_Dense/model.safetensors"):
+        written(tmp_path / name, mlp())
+    for name in ("config.json", "modules.json", "1_Pooling/config.json", "onnx/config.json", ".git/config"):
+        written(tmp_path / name, b"{}")
+    for name in ("pytorch_model.bin", "training_args.bin", "openvino/openvino_model.xml", "tokenizer.model"):
+        written(tmp_path / name, bytes(100))
+    for name in ("flax_model.msgpack", "onnx/model.onnx", "openvino/openvino_model.bin", "tf_model.h5"):
+        written(tmp_path / name, bytes(100))
+    assert found(tmp_path) == ["model.safetensors", "2_Dense/model.safetensors"]
+    foreign = "flax_model.msgpack, tf_model.h5, onnx/model.onnx, openvino/openvino_model.bin"
+    assert notes(tmp_path) == [
+        f"left out: formats that are not read ({foreign})",
+        "left alone, since it lies beside the weights: pytorch_model.bin, training_args.bin",
+    ]
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_folder_of_slices_is_named_with_a_way_on_and_hides_nothing(tmp_path: Path) -> None:
     import torch.distributed.checkpoint as dcp
@@ -306,6 +323,7 @@ def test_a_folder_of_orbax_is_named(tmp_path: Path, mark: str) -> None:
         ("az://container/m.safetensors", "az://container/m.safetensors"),
         ("hf://gpt2/model.safetensors", "hf://gpt2/model.safetensors"),
         ("https://me:secret@host/m.safetensors?sig=secret#x", "https://host/m.safetensors"),
+        (f"https://host/m.safetensors?X-Amz-Signature=secret{'0' * 5000}", "https://host/m.safetensors"),
     ],
 )
 def test_a_url_is_named_and_shows_no_secret(tmp_path: Path, url: str, shown: str) -> None:

@@ -1,4 +1,4 @@
-"""Files in which something was changed at random: none fails but as it should, none is audited that its library refuses.
+"""Files that were changed at random: none fails but as it should, none is audited that its library refuses.
 
 The whole of it takes some minutes and is asked for: ``INITAUDIT_MUTATIONS=1 pytest tests/test_mutations.py`` changes
 20,000 files of safetensors and 2,000 archives; without it a fiftieth of them. The seeds are fixed.
@@ -135,7 +135,7 @@ def torch_accepts(content: bytes) -> set[str] | None:
     """The names in a file, None where `torch.load` refuses it."""
     try:
         found = torch.load(io.BytesIO(content), weights_only=True)
-    except Exception:  # noqa: BLE001 (a damaged file makes an unpickler raise anything)
+    except Exception:
         return None
     found = found.get("state_dict", found) if isinstance(found, dict) else {}
     return {str(name) for name, value in found.items() if isinstance(value, torch.Tensor)}
@@ -152,7 +152,7 @@ def numpy_accepts(content: bytes) -> set[str] | None:
                 except ValueError as error:
                     if "Object arrays" not in str(error):  # which are not judged
                         raise
-    except Exception:  # noqa: BLE001 (zipfile's, zlib's, tokenize's errors)
+    except Exception:
         return None
     return names
 

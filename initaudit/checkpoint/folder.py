@@ -9,7 +9,7 @@ from typing import Any
 from unicodedata import normalize
 
 from initaudit.checkpoint.files import read_text
-from initaudit.checkpoint.foreign import foreign_folder, not_on_disk
+from initaudit.checkpoint.foreign import foreign_file, foreign_folder, not_on_disk
 from initaudit.checkpoint.opening import SUFFIXES, open_weights, suffix_note
 from initaudit.checkpoint.sharded import INDEX_SUFFIX, read_index, shards_named_by
 from initaudit.checkpoint.subfolders import DEEPEST, MOST_NAMED, LeftOut, Listing, looked_through
@@ -85,7 +85,7 @@ def _walk(folder: Path, key: str | None, left_out: LeftOut, depth: int | None) -
     own = _directly_in(listing, key)
     found: list[Found] = [*([CheckpointError(folder, said)] if said else []), *own]
     if said is None:
-        left_out.add_foreign(folder, listing.names - listing.folders.keys())
+        left_out.add_foreign(listing)
     if depth is not None and said is None:
         shards = [shard.path for one in own if isinstance(one, Checkpoint) for shard in one.shards]
         if any(isinstance(one, CheckpointError) for one in own):  # an index that is not whole has its shards as well
@@ -99,7 +99,7 @@ def _walk(folder: Path, key: str | None, left_out: LeftOut, depth: int | None) -
 def _directly_in(listing: Listing, key: str | None) -> list[Found]:
     """The checkpoints of a folder: its indexes or, without one, its weight files."""
     children = [listing.folder / name for name in sorted(listing.names)]
-    weights = [child for child in children if child.suffix in SUFFIXES]
+    weights = [c for c in children if c.suffix in SUFFIXES and not foreign_file(c.name, listing.names)]
     indexes = [child for child in children if child.name.endswith(INDEX_SUFFIX) and _indexed_suffix(child) in SUFFIXES]
     safe = [index for index in indexes if _indexed_suffix(index) == ".safetensors"]
     if indexes:

@@ -70,8 +70,10 @@ def foreign_content(start: bytes) -> str | None:
     return next((said for mark, said in _CONTENTS if mark.match(start)), None)
 
 
-def foreign_file(name: str) -> str | None:
-    """What a file of this name is, if it is weights in a format that is not read."""
+def foreign_file(name: str, beside: Set[str] = frozenset()) -> str | None:
+    """What a file of this name is, ``beside`` others, if it is weights in a format that is not read."""
+    if name.endswith(".bin") and f"{name.removesuffix('.bin')}.xml" in beside:
+        return f"is a file of OpenVINO, which is made for inference: {CONVERT}"
     return next((said for pattern, said in _FILES if pattern.fullmatch(name)), None)
 
 
@@ -101,10 +103,17 @@ def not_on_disk(path: Path) -> tuple[str, str] | None:
     """
     text = str(path).replace("\\", "/")
     scheme = _URL.match(text)
-    if scheme and not path.exists():
+    if scheme and not _is_there(path):
         rest = text[scheme.end() :].partition("?")[0].partition("#")[0]
         shown = _LOGIN.sub("//", f"{scheme[1]}://{rest}")
         return shown, "is a URL, and nothing is fetched: download it, and name the file or folder that it became"
-    if text in STANDARD_INPUT and not path.is_file():
+    if text in STANDARD_INPUT and not path.is_file():  # what is redirected from a file can be read as one
         return text, "is standard input, which is not read: a checkpoint is read by offset, so write it to a file first"
     return None
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # no file can have so long a name
+        return False

@@ -64,13 +64,13 @@ class LeftOut:
         """Note one more."""
         self.rows.setdefault(reason, []).append(str(path.relative_to(self.root)))
 
-    def add_foreign(self, folder: Path, names: Iterable[str]) -> None:
+    def add_foreign(self, listing: Listing) -> None:
         """Note the files of a folder that are weights in formats that are not read."""
-        for name in sorted(names):
-            said = foreign_file(name)
+        for name in sorted(listing.names - listing.folders.keys()):
+            said = foreign_file(name, listing.names)
             if said is not None:
-                self.foreign[folder / name] = said
-                self.add(UNREAD, folder / name)
+                self.foreign[listing.folder / name] = said
+                self.add(UNREAD, listing.folder / name)
 
     @property
     def note(self) -> str:
