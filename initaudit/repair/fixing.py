@@ -8,6 +8,7 @@ from threading import Thread
 from types import ModuleType
 
 from initaudit.audit import judge
+from initaudit.checkpoint.foreign import not_on_disk
 from initaudit.checkpoint.opening import reopen
 from initaudit.checkpoint.reading import Reader
 from initaudit.checkpoint.values import Checkpoint, Shard
@@ -47,6 +48,9 @@ def fix(
         InitauditError: torch is missing, or the device.
 
     """
+    elsewhere = not_on_disk(path)
+    if elsewhere is not None:
+        return Repair(seed, device, None, (), (), (Failure(*elsewhere),), ())
     if not destination.is_dry:
         Thread(target=_warm_up, daemon=True).start()
     found = list(understood([path], exclude=exclude, workers=workers, progress=progress, key=key, recursive=recursive))
