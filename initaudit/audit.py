@@ -8,6 +8,7 @@ from pathlib import Path
 from initaudit.causes import Causes, merge, precedence
 from initaudit.checkpoint import Checkpoint
 from initaudit.conventions import excuse
+from initaudit.errors import crash_text, described, is_want_of_memory
 from initaudit.findings import Audited, Failure, Finding, Intended, NotJudged, Report, Waived, healthy
 from initaudit.model import Fault, Model
 from initaudit.recipe import describe
@@ -46,9 +47,8 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
             faults = causes.unexplained(rule.name, [(fault, rule.severity_of(fault).rank) for fault in faults])
             findings += [Finding.of(rule, checkpoint.path, fault) for fault in merge(faults, model)]
         except Exception as error:  # a rule of anyone's must not hide what the others found
-            failures.append(
-                Failure(checkpoint.path, f"rule {rule.code} crashed: {type(error).__name__}: {error}", rule.code)
-            )
+            why = crash_text(error) if is_want_of_memory(error) else f"rule {rule.code} crashed: {described(error)}"
+            failures.append(Failure(checkpoint.path, why, rule.code))
     not_judged = []
     for entry in checkpoint.entries:
         reason = why_left_out(entry, exclude)

@@ -46,4 +46,9 @@ def crash_text(error: Exception) -> str:
     """What is said of a checkpoint on which the audit itself failed: that memory ran out, or that it is our mistake."""
     if is_want_of_memory(error):
         return "there is not enough memory to audit it: free some, or try --workers 1"
-    return f"internal error, please report it: {type(error).__name__}: {error}"
+    return f"internal error, please report it: {described(error)}"
+
+
+def described(error: Exception) -> str:
+    """The kind and the text of an error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".splitlines())

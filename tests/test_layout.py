@@ -48,6 +48,7 @@ ALLOWED = {
         "causes",
         "checkpoint",
         "conventions",
+        "errors",
         "findings",
         "model",
         "recipe",

@@ -77,6 +77,8 @@ def _header(path: Path, file: BinaryIO, record: Record) -> tuple[tuple[int, ...]
         version = npy.read_magic(text)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, is_fortran, dtype = read(text)
+    except MemoryError:
+        raise
     except Exception as error:  # NumPy evaluates it as a literal of Python's, which fails in many ways: TokenError ...
         said = str(error).partition("\n")[0]
         raise CheckpointError(path, f"array {record.name[:200]!r} has no header as NumPy writes it ({said})") from error

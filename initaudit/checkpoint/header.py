@@ -56,17 +56,33 @@ def read_shard(path: Path) -> Shard:
             formed safetensors file.
 
     """
-    descriptor, status = open_file(path)
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            header, data_begin = _read_header(path, file, status.st_size)
-        except OSError as error:
-            raise CheckpointError(path, errno_text(error)) from error
+    header, data_begin, status = _opened(path)
     parsed = _parse(path, header)
     entries = _entries(path, parsed, data_begin, status.st_size)
     _ask_safetensors(path, header)
-    require_whole_tensors(path, parsed.get(METADATA), [entry.name for entry in entries])
+    require_whole_tensors(path, parsed.get(METADATA), [entry.name for entry in entries], read_metadata)
     return Shard(path, Stamp.of(status), entries)
+
+
+def read_metadata(path: Path) -> object:
+    """What a safetensors file says of itself beside its tensors, None where it says nothing.
+
+    Raises:
+        CheckpointError: as for `read_shard`, as far as the header tells.
+
+    """
+    header, _, _ = _opened(path)
+    return _parse(path, header).get(METADATA)
+
+
+def _opened(path: Path) -> tuple[bytes, int, os.stat_result]:
+    """The header's bytes, the offset at which the data begins, and the file's status."""
+    descriptor, status = open_file(path)
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            return (*_read_header(path, file, status.st_size), status)
+        except OSError as error:
+            raise CheckpointError(path, errno_text(error)) from error
 
 
 def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, int]:

@@ -5,13 +5,12 @@ how long the whole is follows from the other files of the folder.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from initaudit.checkpoint.files import open_file
-from initaudit.errors import CheckpointError
+from initaudit.errors import CheckpointError, errno_text
 
 METADATA = "__metadata__"
 """The one name in a header that is no tensor's."""
@@ -19,15 +18,17 @@ METADATA = "__metadata__"
 SHARDING, OFFSETS = "DCP_SHARDING_INFO", "saved_offsets"
 """Where a file says of its tensors at which element of the whole each begins."""
 
-MAX_HEADER_BYTES = 100_000_000
-
 WAY_ON = (
     "join them by consolidate_safetensors_files of torch.distributed.checkpoint, or save them by "
     "HuggingFaceStorageWriter(enable_consolidation=True)"
 )
 
 
-def require_whole_tensors(path: Path, metadata: object, names: Iterable[str]) -> None:
+ReadMetadata = Callable[[Path], object]
+"""Gives the metadata of a file of safetensors, None where it has none."""
+
+
+def require_whole_tensors(path: Path, metadata: object, names: Iterable[str], read_metadata: ReadMetadata) -> None:
     """See that a file holds whole tensors, as far as it and the files beside it say.
 
     Raises:
@@ -41,7 +42,10 @@ def require_whole_tensors(path: Path, metadata: object, names: Iterable[str]) ->
         raise CheckpointError(path, f"its {SHARDING} cannot be read, so its tensors may be slices: {WAY_ON}")
     sliced = next((name for name in names if any(offsets.get(name, ()))), None)
     if sliced is None:
-        beside = _continued_in(path.parent, path.parent.stat().st_mtime_ns)
+        try:
+            beside = _continued_in(path.parent, path.parent.stat().st_mtime_ns, read_metadata)
+        except OSError as error:
+            raise CheckpointError(path, f"what lies beside it cannot be listed: {errno_text(error)}") from error
         sliced = next((name for name in names if name in beside), None)
     if sliced is not None:
         raise CheckpointError(
@@ -50,34 +54,20 @@ def require_whole_tensors(path: Path, metadata: object, names: Iterable[str]) ->
 
 
 @lru_cache(maxsize=4)
-def _continued_in(folder: Path, changed_ns: int) -> frozenset[str]:
+def _continued_in(folder: Path, changed_ns: int, read_metadata: ReadMetadata) -> frozenset[str]:
     """The tensors of which some file in a folder holds a slice that is not the first.
 
     A folder is looked through once for all of its files, until it ``changed_ns`` nanoseconds after the epoch.
     """
     names: set[str] = set()
     for path in folder.glob("*.safetensors"):
-        metadata = _metadata_of(path)
-        if metadata is not None:
+        try:
+            metadata = read_metadata(path)
+        except (CheckpointError, OSError):  # what is wrong with it is said of it
+            continue
+        if isinstance(metadata, Mapping) and SHARDING in metadata:
             names.update(name for name, offsets in (_offsets(metadata) or {}).items() if any(offsets))
     return frozenset(names)
-
-
-def _metadata_of(path: Path) -> Mapping[str, Any] | None:
-    """The metadata of a file beside the one that is read, None where there is none to be had."""
-    try:
-        descriptor, status = open_file(path)
-        with open(descriptor, "rb") as file:  # noqa: PTH123 (a descriptor, not a path)
-            length = int.from_bytes(file.read(8), "little")
-            if length > min(MAX_HEADER_BYTES, status.st_size):
-                return None
-            header = file.read(length)
-        if SHARDING.encode() not in header:
-            return None
-        metadata = json.loads(header).get(METADATA)
-    except (CheckpointError, OSError, ValueError, AttributeError, RecursionError):
-        return None  # what is wrong with it is said of it
-    return metadata if isinstance(metadata, Mapping) and SHARDING in metadata else None
 
 
 def _offsets(metadata: Mapping[str, Any]) -> dict[str, tuple[int, ...]] | None:

@@ -15,7 +15,7 @@ from initaudit.cli.rule import rule
 from initaudit.cli.status import FAILED, INTERRUPTED, TERMINATED
 from initaudit.cli.terminal import complain, give_up, open_closed_streams
 from initaudit.cli.version import show_version
-from initaudit.errors import InitauditError, errno_text, is_want_of_memory
+from initaudit.errors import InitauditError, described, errno_text, is_want_of_memory
 
 YOUNG_OBJECTS = 200_000
 """What is read of a large checkpoint stays to the end: to look for garbage in it takes a tenth of the time."""
@@ -88,6 +88,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         if is_want_of_memory(error):
             complain(NO_MEMORY)
             return FAILED
-        complain(f"internal error: {type(error).__name__}: {error} (please report it)")
+        complain(f"internal error: {described(error)} (please report it)")
         return FAILED
     return status

@@ -18,8 +18,11 @@ from initaudit.errors import is_want_of_memory
 
 NO_MEMORY = "there is not enough memory, or it may not be used (see ulimit -v): nothing was audited to its end"
 
-BY_REQUEST = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
-"""Signals that are passed on, and of which this process dies when the other has."""
+BY_REQUEST, BY_TERMINAL = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"), ("SIGINT", "SIGHUP", "SIGQUIT")
+"""Signals that are passed on, and of which this process dies when the other has; and those that a terminal sends both.
+
+One that came twice would interrupt what the other does on the first.
+"""
 
 PIECE = 64
 """Bytes of the pipe that are read at once: the answer is a number."""
@@ -112,10 +115,15 @@ def _status_of(child: int, answer: int) -> int:
         with suppress(ProcessLookupError):
             os.kill(child, number)
 
+    def wait(number: int, frame: FrameType | None) -> None:
+        """Leave it to the other, which has got it as well."""
+
+    sent_both = BY_TERMINAL if _is_in_foreground() else ()
     before = {}
     for name in BY_REQUEST:
         if hasattr(signal, name):
-            before[getattr(signal, name)] = signal.signal(getattr(signal, name), forward)
+            number = getattr(signal, name)
+            before[number] = signal.signal(number, wait if name in sent_both else forward)
     try:
         said = b""
         while piece := os.read(answer, PIECE):
@@ -133,3 +141,14 @@ def _status_of(child: int, answer: int) -> int:
         os.kill(os.getpid(), -status)
     complain_of_memory()
     return FAILED
+
+
+def _is_in_foreground() -> bool:
+    """Whether what is typed at a terminal, or that it is gone, is told this process and its child alike."""
+    with suppress(OSError):
+        terminal = os.open("/dev/tty", os.O_RDONLY)
+        try:
+            return os.tcgetpgrp(terminal) == os.getpgrp()
+        finally:
+            os.close(terminal)
+    return False
