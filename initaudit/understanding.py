@@ -88,13 +88,15 @@ def read(
     ]
     measured = measure_all(judged, workers=workers, progress=progress, histograms=histograms)
     if measured.wrong:
-        checkpoint = replace(checkpoint, notes=(*checkpoint.notes, _wrong_note(measured.wrong)))
+        note = _wrong_note(measured.wrong, with_files=len(checkpoint.shards) > 1)
+        checkpoint = replace(checkpoint, notes=(*checkpoint.notes, note))
     return understood_from(checkpoint, measured.statistics, unfilled=unfilled(checkpoint.entries, exclude))
 
 
-def _wrong_note(records: Sequence[str]) -> str:
+def _wrong_note(records: Sequence[tuple[str, str]], *, with_files: bool) -> str:
     """What is said of records of an archive whose checksums are wrong, at which torch.load does not look."""
-    named = ", ".join(repr(record[:100]) for record in sorted(records)[:MOST_NAMED])
+    first = sorted(records)[:MOST_NAMED]
+    named = ", ".join(f"{record[:100]!r}" + (f" of {file[:100]}" if with_files else "") for file, record in first)
     more = f" and {len(records) - MOST_NAMED:,} more" if len(records) > MOST_NAMED else ""
     return f"not what was saved, by checksums at which torch.load does not look: {named}{more}"
 

@@ -42,10 +42,13 @@ AHEAD = 2
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The statistics of some tensors by name, and the records of archives that are not what their checksums say."""
+    """The statistics of some tensors by name, and the records of archives that are not what their checksums say.
+
+    Of a record the name of its file comes first.
+    """
 
     statistics: dict[str, Statistics] = field(default_factory=dict)
-    wrong: list[str] = field(default_factory=list)
+    wrong: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, more: "Measured") -> None:
         """Take in those of other tensors."""
@@ -81,7 +84,7 @@ def measure_all(
     else:
         found = _measure_together(batches, helpers, told, histograms=histograms)
     for shard in judged:
-        found.wrong.extend(_wrong_beside(shard))
+        found.wrong.extend((shard.path.name, record) for record in _wrong_beside(shard))
     for shard in judged:  # one that was read first may have been replaced while the last was read
         require_unchanged(shard)
     return found
@@ -201,7 +204,7 @@ def measure_batch(batch: Shard, progress: Callable[[int], None] | None = None, *
             if isinstance(source, Checked) and source.is_wrong:
                 if source.checksum.is_binding:
                     raise source.checksum.refusal(batch.path)
-                found.wrong.append(source.checksum.record)
+                found.wrong.append((batch.path.name, source.checksum.record))
             if progress is not None:
                 progress(entry.size)
     return found

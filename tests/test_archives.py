@@ -1,6 +1,7 @@
 """Archives of PyTorch's and NumPy's: their directories and checksums, held against what is read anyway."""
 
 import io
+import json
 import struct
 import zipfile
 from pathlib import Path
@@ -214,6 +215,30 @@ def test_an_odd_directory_is_refused_in_one_line_and_hides_nothing(tmp_path: Pat
     assert words in complaint
     assert "internal error" not in complaint
     assert "IA101" in outcome.out
+
+
+def test_a_directory_of_a_million_records_is_not_read(tmp_path: Path) -> None:
+    entry = struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    number = 1_000_000
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, number * len(entry), 4, 0)
+    path = written(tmp_path / "model.pt", b"PK\3\4" + entry * number + end)
+    outcome = run("check", path)
+    assert outcome.status == 2
+    assert "1,000,000 records: 300,000 are read" in outcome.err
+
+
+def test_a_record_of_one_of_several_files_is_named_with_its_file(tmp_path: Path) -> None:
+    names = list(net())
+    for number, part in enumerate((names[:3], names[3:]), start=1):
+        content = saved({name: net()[name] for name in part})
+        content = flipped(content, "data/0") if number == 2 else content
+        written(tmp_path / f"pytorch_model-{number}.bin", content)
+    places = {name: f"pytorch_model-{1 + names.index(name) // 3}.bin" for name in names}
+    index = written(tmp_path / "pytorch_model.bin.index.json", json.dumps({"weight_map": places}).encode())
+    outcome = run("check", index, "--output-format", "json")
+    assert (outcome.status, outcome.err) == (0, "")
+    (note,) = outcome.document["checkpoints"][0]["notes"]
+    assert note.endswith("/data/0' of pytorch_model-2.bin")
 
 
 @pytest.mark.parametrize("forced", [False, True], ids=["usual", "in-64-bits"])

@@ -25,6 +25,9 @@ END_64, POINTER = struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
 MOST_TAIL = 0xFFFF + END.size + END_64.size + POINTER.size
 """The last bytes, in which the end must stand: a comment may follow it."""
 
+MOST_DIRECTORY, MOST_RECORDS = 100_000_000, 300_000
+"""Bytes and records of a directory that is read: a record of 46 bytes takes a thousand in memory."""
+
 MOST_INFLATED = 1 << 30
 """Bytes up to which a compressed record is inflated, since that takes as much memory; a bomb ends here."""
 
@@ -58,9 +61,9 @@ def read_records(path: Path, file: BinaryIO, size: int) -> dict[str, Record]:
 
     """
     try:
+        require_one_directory(path, file, size)
         with zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
-        require_one_directory(path, file, size)
         records = [_record(path, file, size, info) for info in infos if not info.filename.endswith("/")]
     # A directory that is damaged may name a version of the format that zipfile has not: NotImplementedError.
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, struct.error) as error:
@@ -99,7 +102,7 @@ def _record(path: Path, file: BinaryIO, size: int, info: zipfile.ZipInfo) -> Rec
 
 
 def require_one_directory(path: Path, file: BinaryIO, size: int) -> None:
-    """See that every reader finds the same directory: right before the end, where all that speaks of it says it is.
+    """See that every reader finds the same directory, one that is not too long to be read: right before the end.
 
     Of a large archive the place is written twice, once more in 64 bits. PyTorch looks there where a pointer says,
     Python right before the pointer: a file may show each of them a directory of its own.
@@ -131,6 +134,12 @@ def require_one_directory(path: Path, file: BinaryIO, size: int) -> None:
         raise CheckpointError(
             path, "is a zip archive whose directory is not in one place for all that read it: refused"
         )
+    if length > MOST_DIRECTORY:
+        raise CheckpointError(path, f"is a zip archive with a directory of {length:,} bytes: what else is in it?")
+    file.seek(begin)
+    records = file.read(length).count(b"PK\x01\x02")
+    if records > MOST_RECORDS:
+        raise CheckpointError(path, f"is a zip archive of {records:,} records: {MOST_RECORDS:,} are read of one file")
 
 
 def _repeated(records: Iterable[Record]) -> str:
