@@ -302,6 +302,7 @@ def test_a_folder_of_slices_is_named_with_a_way_on_and_hides_nothing(tmp_path: P
     assert "dcp_to_torch" in complaint
     assert len(outcome.document["checkpoints"]) == 1
     for name in (".metadata", "__0_0.distcp"):
+        assert "holds slices of torch.distributed.checkpoint" in run("check", tmp_path / "dcp" / name).err
         (tmp_path / "dcp" / name).rename(tmp_path / name)  # each alone, and what is left
         assert run("check", tmp_path / "dcp").status == 2
         assert "torch.distributed.checkpoint" in run("check", tmp_path).err

@@ -137,8 +137,14 @@ def torch_accepts(content: bytes) -> set[str] | None:
         found = torch.load(io.BytesIO(content), weights_only=True)
     except Exception:
         return None
-    found = found.get("state_dict", found) if isinstance(found, dict) else {}
-    return {str(name) for name, value in found.items() if isinstance(value, torch.Tensor)}
+    names, rest = set(), [found]
+    while rest:
+        for name, value in rest.pop().items():
+            if isinstance(value, torch.Tensor):
+                names.add(str(name))
+            elif isinstance(value, dict):
+                rest.append(value)
+    return names
 
 
 def numpy_accepts(content: bytes) -> set[str] | None:

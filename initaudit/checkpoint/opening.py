@@ -48,7 +48,8 @@ def open_weights(path: Path, key: str | None = None) -> Opened:
     """
     descriptor, status = open_file(path)
     with os.fdopen(descriptor, "rb") as file:
-        if path.suffix == ".distcp":  # archives of single tensors one behind another, or slices in safetensors
+        # Archives of single tensors one behind another, or slices in safetensors; and the pickle that says what is where.
+        if path.suffix == ".distcp" or path.name == ".metadata":
             raise CheckpointError(path, DCP_SLICES)
         try:
             start = file.read(header.START_BYTES)

@@ -12,7 +12,7 @@ from initaudit.checkpoint.foreign import not_on_disk
 from initaudit.checkpoint.opening import reopen
 from initaudit.checkpoint.reading import Reader
 from initaudit.checkpoint.values import Checkpoint, Shard
-from initaudit.errors import InitauditError
+from initaudit.errors import InitauditError, is_want_of_memory
 from initaudit.findings import Failure
 from initaudit.remedies import Wish
 from initaudit.repair.checksums import mend_checksums
@@ -115,6 +115,8 @@ def _drawing() -> ModuleType:
     try:
         from initaudit.repair import drawing
     except ImportError as error:
+        if is_want_of_memory(error):
+            raise InitauditError("there is not enough memory to load torch, with which fix draws") from error
         raise InitauditError(
             f"fix draws with torch, which is not installed ({error}): pip install 'initaudit[torch]'"
         ) from error
