@@ -43,9 +43,11 @@ def is_want_of_memory(error: Exception) -> bool:
 
 
 def crash_text(error: Exception) -> str:
-    """What is said of a checkpoint on which the audit itself failed: that memory ran out, or that it is our mistake."""
+    """What is said of a checkpoint on which the audit failed: what the system refused, or that it is our mistake."""
     if is_want_of_memory(error):
         return "there is not enough memory to audit it: free some, or try --workers 1"
+    if isinstance(error, OSError) and error.strerror:
+        return errno_text(error)
     return f"internal error, please report it: {described(error)}"
 
 

@@ -48,7 +48,7 @@ def open_weights(path: Path, key: str | None = None) -> Opened:
     """
     descriptor, status = open_file(path)
     with os.fdopen(descriptor, "rb") as file:
-        # Archives of single tensors one behind another, or slices in safetensors; and the pickle that says what is where.
+        # Archives of single tensors or slices in safetensors, and the pickle that says where each of them is.
         if path.suffix == ".distcp" or path.name == ".metadata":
             raise CheckpointError(path, DCP_SLICES)
         try:
