@@ -54,6 +54,7 @@ def check(
     ignore: Sequence[str] = (),
     exclude: Sequence[str] = (),
     key: str | None = None,
+    recursive: bool = True,
 ) -> "Report":
     """Audit a live model, or the checkpoints behind a path, as ``initaudit check`` does.
 
@@ -65,6 +66,7 @@ def check(
         ignore: codes, prefixes or names of rules to leave out.
         exclude: globs of tensor names to leave out.
         key: leads to the state dict in what nests several, its parts joined by dots.
+        recursive: look through the folders below one that is named, two levels deep.
 
     Returns:
         The report. What could not be read is among its ``failures``, and it is not ``ok``.
@@ -82,7 +84,7 @@ def check(
 
     rules = select_rules(load_rules(), select=select, ignore=ignore)
     if isinstance(source, str | PathLike):
-        return Report.of(audit([Path(source)], rules, exclude=exclude, key=key))
+        return Report.of(audit([Path(source)], rules, exclude=exclude, key=key, recursive=recursive))
     try:
         from initaudit.modules import audit_live
     except ImportError as error:
@@ -104,6 +106,7 @@ def fix(
     ignore: Sequence[str] = (),
     exclude: Sequence[str] = (),
     key: str | None = None,
+    recursive: bool = True,
 ) -> "Repair":
     """Redraw what `check` reports at warning or above, as ``initaudit fix`` does; a dry run if nothing says where to.
 
@@ -120,6 +123,7 @@ def fix(
         ignore: rules whose findings are not.
         exclude: globs of tensor names to leave as they are.
         key: leads to the state dict, as for `check`.
+        recursive: look through the folders below one that is named, as for `check`.
 
     Returns:
         What was redrawn, and what was not and why.
@@ -143,7 +147,17 @@ def fix(
     rules = select_rules(load_rules(), select=select, ignore=ignore)
     destination = Destination(Path(output) if output is not None else None, in_place, backup, force)
     wishes = [wish_of(text) for text in schemes]
-    return repair(Path(path), rules, destination, exclude=exclude, wishes=wishes, seed=seed, device=device, key=key)
+    return repair(
+        Path(path),
+        rules,
+        destination,
+        exclude=exclude,
+        wishes=wishes,
+        seed=seed,
+        device=device,
+        key=key,
+        recursive=recursive,
+    )
 
 
 def _require_lists(**given: Sequence[str]) -> None:

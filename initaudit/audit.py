@@ -8,6 +8,7 @@ from pathlib import Path
 from initaudit.causes import Causes, in_order
 from initaudit.checkpoint import Checkpoint
 from initaudit.conventions import excuse
+from initaudit.errors import crash_text, described, is_want_of_memory
 from initaudit.faults import Fault
 from initaudit.findings import Failure, Finding, Intended, NotJudged, Waived, healthy
 from initaudit.model import Model
@@ -42,9 +43,8 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
             kept, unheard = _without_waived(rule, kept, checkpoint.path)
             kept = causes.unexplained(rule, kept)
         except Exception as error:  # a rule of anyone's must not hide what the others found
-            failures.append(
-                Failure(checkpoint.path, f"rule {rule.code} crashed: {type(error).__name__}: {error}", rule.code)
-            )
+            why = crash_text(error) if is_want_of_memory(error) else f"rule {rule.code} crashed: {described(error)}"
+            failures.append(Failure(checkpoint.path, why, rule.code))
             continue
         findings += [Finding.of(rule, checkpoint.path, fault) for fault in kept]
         intended += [Intended(rule.code, checkpoint.path, *row) for row in excused]
@@ -125,15 +125,25 @@ def audit(
     workers: int = 1,
     progress: Callable[[Checkpoint], Progress | None] | None = None,
     key: str | None = None,
+    recursive: bool = True,
     histograms: bool = False,
 ) -> Outcome:
     """Audit every checkpoint behind some paths; ``key`` leads to the state dict in those that nest it.
 
-    What cannot be read is among the report's failures and hides nothing else. ``histograms`` are what only a page
-    shows of a tensor.
+    Folders below those that are named are looked through, too, unless it is not to be ``recursive``. What cannot be
+    read is among the report's failures and hides nothing else. ``histograms`` are what only a page shows of a tensor.
     """
     audited, failures = [], []
-    for one in understood(paths, exclude=exclude, workers=workers, progress=progress, key=key, histograms=histograms):
+    found = understood(
+        paths,
+        exclude=exclude,
+        workers=workers,
+        progress=progress,
+        key=key,
+        recursive=recursive,
+        histograms=histograms,
+    )
+    for one in found:
         if isinstance(one, Failure):
             failures.append(one)
             continue

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from initaudit.checkpoint import Checkpoint, Entry, find_checkpoints
-from initaudit.errors import CheckpointError
+from initaudit.errors import CheckpointError, crash_text
 from initaudit.findings import Failure
 from initaudit.layers import understand
 from initaudit.layers.values import Part
@@ -14,6 +14,9 @@ from initaudit.model import Model, Tensor
 from initaudit.schemes import Draw, Scheme, recognise
 from initaudit.statistics import JUDGED, Statistics, why_not_judged
 from initaudit.workers import measure_all
+
+MOST_NAMED = 8
+"""How many records are named in a note."""
 
 Progress = Callable[[int], None]
 """Told the number of bytes that were just read."""
@@ -48,11 +51,16 @@ class Understood:
         return Model(tuple(tensors), self.checkpoint.config, self.unfilled)
 
 
-def open_paths(paths: Iterable[Path], key: str | None = None) -> tuple[list[Checkpoint], list[Failure]]:
-    """The checkpoints behind some paths, and what could not be opened; ``key`` leads to a nested state dict."""
+def open_paths(
+    paths: Iterable[Path], key: str | None = None, *, recursive: bool = True
+) -> tuple[list[Checkpoint], list[Failure]]:
+    """The checkpoints behind some paths, and what could not be opened; ``key`` leads to a nested state dict.
+
+    Folders below those that are named are looked through, too, unless it is not to be ``recursive``.
+    """
     checkpoints, failures = [], []
     for path in paths:
-        for found in find_checkpoints(path, key):
+        for found in find_checkpoints(path, key, recursive=recursive):
             if isinstance(found, CheckpointError):
                 failures.append(Failure(found.path, found.reason))
             else:
@@ -78,8 +86,19 @@ def read(
         replace(shard, entries=tuple(entry for entry in shard.entries if why_left_out(entry, exclude) is None))
         for shard in checkpoint.shards
     ]
-    statistics = measure_all(judged, workers=workers, progress=progress, histograms=histograms)
-    return understood_from(checkpoint, statistics, unfilled=unfilled(checkpoint.entries, exclude))
+    measured = measure_all(judged, workers=workers, progress=progress, histograms=histograms)
+    if measured.wrong:
+        note = _wrong_note(measured.wrong, with_files=len(checkpoint.shards) > 1)
+        checkpoint = replace(checkpoint, notes=(*checkpoint.notes, note))
+    return understood_from(checkpoint, measured.statistics, unfilled=unfilled(checkpoint.entries, exclude))
+
+
+def _wrong_note(records: Sequence[tuple[str, str]], *, with_files: bool) -> str:
+    """What is said of records of an archive whose checksums are wrong, at which torch.load does not look."""
+    first = sorted(records)[:MOST_NAMED]
+    named = ", ".join(f"{record[:100]!r}" + (f" of {file[:100]}" if with_files else "") for file, record in first)
+    more = f" and {len(records) - MOST_NAMED:,} more" if len(records) > MOST_NAMED else ""
+    return f"not what was saved, by checksums at which torch.load does not look: {named}{more}"
 
 
 def understood_from(
@@ -103,10 +122,11 @@ def understood(
     workers: int = 1,
     progress: Callable[[Checkpoint], Progress | None] | None = None,
     key: str | None = None,
+    recursive: bool = True,
     histograms: bool = False,
 ) -> Iterator[Understood | Failure]:
     """Each checkpoint behind some paths, understood, or why it is not; one that is odd hides none of the others."""
-    checkpoints, failures = open_paths(paths, key)
+    checkpoints, failures = open_paths(paths, key, recursive=recursive)
     yield from failures
     for checkpoint in checkpoints:
         try:
@@ -120,9 +140,7 @@ def understood(
 
 def crashed(path: str, error: Exception) -> Failure:
     """What is said of a checkpoint on which the audit itself failed."""
-    if isinstance(error, MemoryError):
-        return Failure(path, "there is not enough memory to audit it: free some, or try --workers 1")
-    return Failure(path, f"internal error, please report it: {type(error).__name__}: {error}")
+    return Failure(path, crash_text(error))
 
 
 def unfilled(entries: Iterable[Entry], exclude: Sequence[str]) -> tuple[str, ...]:

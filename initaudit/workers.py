@@ -7,13 +7,15 @@ same for any number of them. This process measures while the others start, and g
 
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 
+from initaudit.checkpoint.checksums import Checked, wrong_records
 from initaudit.checkpoint.reading import Reader, require_unchanged
 from initaudit.checkpoint.values import Entry, Shard
 from initaudit.errors import CheckpointError
@@ -31,8 +33,27 @@ TENSOR_BYTES = 200_000
 BATCH_BYTES = 32_000_000
 """What a process is given at a time: enough to be no trouble, little enough for all to end together."""
 
+PATIENCE = 1.0
+"""Seconds after which it is looked whether anybody is there to answer."""
+
 AHEAD = 2
 """Batches that each other process is given ahead, so that it never waits for this one to end its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The statistics of some tensors by name, and the records of archives that are not what their checksums say.
+
+    Of a record the name of its file comes first.
+    """
+
+    statistics: dict[str, Statistics] = field(default_factory=dict)
+    wrong: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, more: "Measured") -> None:
+        """Take in those of other tensors."""
+        self.statistics.update(more.statistics)
+        self.wrong.extend(more.wrong)
 
 
 def available_cores() -> int:
@@ -46,22 +67,24 @@ def measure_all(
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
     histograms: bool = False,
-) -> dict[str, Statistics]:
-    """The statistics of the tensors of some shards, by name.
+) -> Measured:
+    """The statistics of the tensors of some shards.
 
     Raises:
-        CheckpointError: a file cannot be read to its end, or was changed meanwhile.
+        CheckpointError: a file cannot be read to its end, is not what its checksums say, or was changed meanwhile.
 
     """
     told = progress or (lambda count: None)
     batches = deque(_batches(judged))
     helpers = min(workers, len(batches)) - 1
     if helpers < 1 or sum(map(_effort, batches)) < WORTH_IT:
-        found: dict[str, Statistics] = {}
+        found = Measured()
         for shard in judged:
-            found |= measure_batch(shard, told, histograms=histograms)
+            found.add(measure_batch(shard, told, histograms=histograms))
     else:
         found = _measure_together(batches, helpers, told, histograms=histograms)
+    for shard in judged:
+        found.wrong.extend((shard.path.name, record) for record in _wrong_beside(shard))
     for shard in judged:  # one that was read first may have been replaced while the last was read
         require_unchanged(shard)
     return found
@@ -69,7 +92,7 @@ def measure_all(
 
 def _measure_together(
     batches: deque[Shard], helpers: int, told: Callable[[int], None], *, histograms: bool
-) -> dict[str, Statistics]:
+) -> Measured:
     """The statistics of all tensors of some batches, measured by this process and some helpers."""
     import multiprocessing  # costs a twentieth of a second, which most runs need not pay
     from concurrent.futures import ProcessPoolExecutor
@@ -80,8 +103,11 @@ def _measure_together(
     # a lock that nobody would ever release.
     context = multiprocessing.get_context("fork" if _is_alone() else "spawn")
     try:
-        with ProcessPoolExecutor(helpers, mp_context=context, initializer=_live_with_parent) as pool:
-            return _share_out(batches, pool, AHEAD * helpers, told, histograms=histograms)
+        with (
+            _noted_deaths() as deaths,
+            ProcessPoolExecutor(helpers, mp_context=context, initializer=_live_with_parent) as pool,
+        ):
+            return _share_out(batches, pool, deaths, AHEAD * helpers, told, histograms=histograms)
     except BrokenProcessPool as error:
         why = "a process that read it was killed, perhaps for want of memory: free some, or try --workers 1"
         raise CheckpointError(path, why) from error
@@ -90,26 +116,52 @@ def _measure_together(
 
 
 def _share_out(
-    batches: deque[Shard], pool: "ProcessPoolExecutor", ahead: int, told: Callable[[int], None], *, histograms: bool
-) -> dict[str, Statistics]:
-    """The statistics of all tensors of some batches: a pool is kept ``ahead`` of this process, which measures, too."""
+    batches: deque[Shard],
+    pool: "ProcessPoolExecutor",
+    deaths: Sequence[BaseException],
+    ahead: int,
+    told: Callable[[int], None],
+    *,
+    histograms: bool,
+) -> Measured:
+    """The statistics of all tensors of some batches: a pool is kept ``ahead`` of this process, which measures, too.
+
+    Once a thread of the pool is among the ``deaths``, nobody would ever answer.
+    """
     from concurrent.futures import FIRST_COMPLETED, Future, wait
 
-    found: dict[str, Statistics] = {}
-    pending: dict[Future[dict[str, Statistics]], Shard] = {}
+    found = Measured()
+    pending: dict[Future[Measured], Shard] = {}
     try:
         while batches or pending:
             while batches and len(pending) < ahead:
                 batch = batches.popleft()
                 pending[pool.submit(measure_batch, batch, histograms=histograms)] = batch
             if batches:
-                found |= measure_batch(batches.popleft(), told, histograms=histograms)
-            for done in wait(pending, timeout=0 if batches else None, return_when=FIRST_COMPLETED).done:
-                found |= done.result()
+                found.add(measure_batch(batches.popleft(), told, histograms=histograms))
+            if deaths:
+                raise deaths[0]
+            for done in wait(pending, timeout=0 if batches else PATIENCE, return_when=FIRST_COMPLETED).done:
+                found.add(done.result())
                 told(_bytes(pending.pop(done)))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     return found
+
+
+@contextmanager
+def _noted_deaths() -> Iterator[list[BaseException]]:
+    """What threads died of meanwhile, for want of memory perhaps; it is raised here, and not printed there."""
+    deaths: list[BaseException] = []
+
+    def note(died: threading.ExceptHookArgs) -> None:
+        deaths.append(died.exc_value or RuntimeError("a thread died"))
+
+    before, threading.excepthook = threading.excepthook, note
+    try:
+        yield deaths
+    finally:
+        threading.excepthook = before
 
 
 def _live_with_parent() -> None:
@@ -129,7 +181,10 @@ def _live_with_parent() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    Thread(target=follow, daemon=True).start()
+    try:
+        threading.Thread(target=follow, daemon=True).start()
+    except RuntimeError:  # there is no memory for it, nor to say so at length: the other end hears of it
+        os._exit(1)
 
 
 def _is_alone() -> bool:
@@ -138,18 +193,34 @@ def _is_alone() -> bool:
     return threads.is_dir() and len(list(threads.iterdir())) == 1
 
 
-def measure_batch(
-    batch: Shard, progress: Callable[[int], None] | None = None, *, histograms: bool = False
-) -> dict[str, Statistics]:
+def measure_batch(batch: Shard, progress: Callable[[int], None] | None = None, *, histograms: bool = False) -> Measured:
     """The statistics of all tensors of a shard, or of a part of one; ``progress`` is told the bytes of each."""
-    found = {}
+    found = Measured()
     scratch = Scratch.new()
     with Reader.opened(batch, PIECE_BYTES) as reader:
         for entry in batch.entries:
-            found[entry.name] = measure(reader.at(entry), entry, scratch, histogram=histograms)
+            source = reader.at(entry)
+            found.statistics[entry.name] = measure(source, entry, scratch, histogram=histograms)
+            if isinstance(source, Checked) and source.is_wrong:
+                if source.checksum.is_binding:
+                    raise source.checksum.refusal(batch.path)
+                found.wrong.append((batch.path.name, source.checksum.record))
             if progress is not None:
                 progress(entry.size)
     return found
+
+
+def _wrong_beside(judged: Shard) -> Iterator[str]:
+    """The records of a shard that are not what their checksums say, of those that were not measured."""
+    if not judged.records:
+        return
+    measured = {judged.sums[entry.name].record for entry in judged.entries if entry.name in judged.sums}
+    binding = {checksum.record: checksum for checksum in judged.sums.values() if checksum.is_binding}
+    with Reader.opened(judged, PIECE_BYTES) as reader:
+        for record in wrong_records(reader, measured):
+            if record.name in binding:
+                raise binding[record.name].refusal(judged.path)
+            yield record.name
 
 
 def _batches(judged: Iterable[Shard]) -> Iterator[Shard]:
@@ -171,7 +242,8 @@ def _batches(judged: Iterable[Shard]) -> Iterator[Shard]:
 def _part(shard: Shard, entries: Sequence[Entry]) -> Shard:
     """A shard of some of its entries, with the bytes of no others: a part goes to its process through a pipe."""
     held = shard.held if shard.held is None else {entry.name: shard.held[entry.name] for entry in entries}
-    return replace(shard, entries=tuple(entries), held=held)
+    sums = {entry.name: shard.sums[entry.name] for entry in entries if entry.name in shard.sums}
+    return replace(shard, entries=tuple(entries), held=held, records=(), sums=sums)
 
 
 def _bytes(batch: Shard) -> int:

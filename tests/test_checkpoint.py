@@ -81,25 +81,6 @@ def test_other_files_of_a_folder_are_left_alone(tmp_path):
     assert len(found(tmp_path)) == 1
 
 
-def test_a_pipeline_is_looked_through_one_level_down(tmp_path):
-    for part, file in (("unet", "diffusion_pytorch_model"), ("text_encoder", "model"), ("vae", "model")):
-        written(tmp_path / part / f"{file}.safetensors", mlp())
-    written(tmp_path / "scheduler" / "scheduler_config.json", b"{}")
-    written(tmp_path / "model_index.json", b"{}")
-    assert [Path(checkpoint.path).parent.name for checkpoint in found(tmp_path)] == ["text_encoder", "unet", "vae"]
-
-
-def test_subfolders_are_not_looked_into_beside_a_weight_file(tmp_path):
-    written(tmp_path / "model.safetensors", mlp())
-    written(tmp_path / "checkpoint-100" / "model.safetensors", mlp())
-    assert [checkpoint.path for checkpoint in found(tmp_path)] == [str(tmp_path / "model.safetensors")]
-
-
-def test_two_levels_down_nothing_is_found(tmp_path):
-    written(tmp_path / "a" / "b" / "model.safetensors", mlp())
-    assert "no checkpoint found" in refusal(tmp_path)
-
-
 def test_an_empty_folder_holds_no_checkpoint(tmp_path):
     assert "no checkpoint found" in refusal(tmp_path)
 

@@ -17,8 +17,11 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+import initaudit
+from initaudit.checkpoint import header
 from initaudit.checkpoint.header import read_shard
 from initaudit.errors import CheckpointError
+from initaudit.understanding import open_paths
 from tests.checkpoints import (
     PERMISSIONS_BIND,
     Raw,
@@ -169,6 +172,16 @@ def raw_header(text, data=EIGHT):
         case("unknown-dtype", one(dtype="F12"), "F12"),
         case("dtype-in-lower-case", one(dtype="f32"), "f32"),
         case("dtype-a-number", one(dtype=32), "safetensors"),
+        case("dtype-a-list", one(dtype=["F32"]), "fc1.weight", "dtype", "damaged"),
+        case("dtype-a-dictionary", one(dtype={"F32": 1}), "fc1.weight", "dtype", "damaged"),
+        case("dtype-null", one(dtype=None), "fc1.weight", "dtype", "damaged"),
+        case("dtype-a-surrogate", raw_header('{"a": @}').replace(b'"F32"', b'"\\ud80"'), "not JSON"),
+        case(
+            "dtype-half-a-character", file_of(json.dumps({"a": described("\ud800")}), EIGHT), "safetensors refuses it"
+        ),
+        case("offset-of-4300-digits", one(data_offsets=[0, int("9" * 4300)]), "fc1.weight", "whole numbers"),
+        case("offsets-of-4300-digits", one(data_offsets=[int("9" * 4300)] * 2), "fc1.weight", "whole numbers"),
+        case("dimension-of-4300-digits", one(shape=[0, int("9" * 4300)]), "fc1.weight", "whole numbers"),
         case("no-dtype", file_of({"fc1.weight": {"shape": [2], "data_offsets": [0, 8]}}, EIGHT), "fc1.weight"),
         case("no-shape", file_of({"fc1.weight": {"dtype": "F32", "data_offsets": [0, 8]}}, EIGHT), "fc1.weight"),
         case("no-offsets", file_of({"fc1.weight": {"dtype": "F32", "shape": [2]}}, EIGHT), "fc1.weight"),
@@ -199,6 +212,59 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, content, words, command
     (complaint,) = outcome.complaints
     assert str(path) in complaint
     assert [word for word in words if word not in complaint] == []
+
+
+def test_a_hundred_thousand_tensors_are_read_beside_metadata(tmp_path):
+    tensors = {"__metadata__": {"format": "pt"}}
+    tensors |= {f"{at}.weight": described(shape=[0], end=0) for at in range(100_000 - 1)}
+    tensors["fc.weight"] = described(shape=[2, 2], end=16)
+    path = written(tmp_path / "model.safetensors", file_of(tensors, np.array([1, -1, 2, -2], np.float32).tobytes()))
+    checkpoints, failures = open_paths([path])
+    assert not failures
+    assert len(checkpoints[0].entries) == 100_000
+
+
+@pytest.mark.parametrize("damage", ["dtype-a-list", "offsets-of-4300-digits", "an-error-of-ours"])
+def test_a_file_that_fails_however_hides_none_of_the_others(tmp_path, damage, monkeypatch):
+    for stem in "ac":
+        written(tmp_path / f"{stem}.safetensors", faulty())
+    content = {"dtype-a-list": one(dtype=["F32"]), "offsets-of-4300-digits": one(data_offsets=[int("9" * 4300)] * 2)}
+    bad = written(tmp_path / "b.safetensors", content.get(damage, GOOD))
+    if damage == "an-error-of-ours":
+
+        def read_shard(path):
+            if path == bad:
+                raise IndexError("of a kind\nthat nobody thought of")
+            return read_header(path)
+
+        read_header = header.read_shard
+        monkeypatch.setattr(header, "read_shard", read_shard)
+    for asked in ([tmp_path], sorted(tmp_path.iterdir())):
+        outcome = run("check", *asked, "--output-format", "json")
+        assert outcome.status == 2
+        (complaint,) = outcome.complaints
+        assert str(bad) in complaint
+        assert ("please report it" in complaint) == (damage == "an-error-of-ours")
+        assert [Path(row["path"]).stem for row in outcome.document["checkpoints"]] == ["a", "c"]
+        assert [finding["rule"] for finding in outcome.document["findings"]] == ["IA101", "IA101"]
+        assert [error["path"] for error in outcome.document["errors"]] == [str(bad)]
+    (failure,) = initaudit.check(bad).failures
+    assert "\n" not in failure.message
+
+
+def test_a_file_larger_than_the_address_space_is_read(tmp_path):
+    size = 3 << 30
+    path = tmp_path / "model.safetensors"
+    with path.open("wb") as file:
+        file.write(file_of({"fc.weight": described("F32", (size // 16384, 4096), 0, size)}))
+        file.truncate(file.tell() + size)
+    program = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30));"
+        "from initaudit.cli import main; sys.exit(main())"
+    )
+    outcome = spawn_python("-c", program, "check", path, "--isolated", "--workers", "1", timeout=60)
+    assert (outcome.status, outcome.err) == (1, "")
+    assert "IA101" in outcome.out
 
 
 @pytest.mark.parametrize("length", [0x0280, 0x0480, 0x0A0A, 0x10280, 0x4B50, 0x7B22], ids=hex)
@@ -563,6 +629,34 @@ def test_values_at_the_edge_of_a_dtype_are_judged(tmp_path, dtype, kind, edge):
         assert outcome.err == ""
         assert outcome.status in (0, 1)
         assert outcome.document["schema"]
+
+
+@pytest.mark.parametrize(
+    "name", ["h.0.mlp.fc1.bias", "h.0.mlp.fc1.weight", "h.0.ln.weight", "h.0.ln.bias", "wte.weight"]
+)
+@pytest.mark.parametrize("value", [5e-324, 1e-320, 2.2e-308, -1e-320, 1e-300, -1e-160, 1e160, -1.7e308])
+@pytest.mark.parametrize("kind", ["constant", "normal", "halves", "one-zero", "one"])
+def test_numbers_whose_squares_are_none_are_judged(tmp_path, name, value, kind):
+    generator = np.random.default_rng(0)
+    shape = (8,) if name.endswith("bias") or "ln" in name else (8, 8)
+    match kind:
+        case "constant":
+            values = np.full(shape, value)
+        case "normal":
+            values = np.clip(generator.standard_normal(shape), -1, 1) * value
+        case "halves":
+            values = np.where(generator.random(shape) < 0.5, value, -value)
+        case "one-zero":
+            values = np.full(shape, value)
+            values.flat[0] = 0
+        case _:
+            values = generator.standard_normal(shape) / 3
+            values.flat[0] = value
+    model = {f"h.0.mlp.fc{at}.weight": generator.standard_normal((8, 8)) / 3 for at in (1, 2)}
+    path = written(tmp_path / "model.safetensors", {**model, "h.0.mlp.fc1.bias": np.zeros(8), name: values})
+    outcome = run("check", path, "--output-format", "json")
+    assert outcome.err == ""
+    assert outcome.status in (0, 1)
 
 
 @pytest.mark.parametrize("kind", ["same-name-in-another-case", "same-name-in-another-normal-form"])

@@ -53,6 +53,7 @@ ALLOWED = {
         "causes",
         "checkpoint",
         "conventions",
+        "errors",
         "faults",
         "findings",
         "model",

@@ -13,7 +13,6 @@ from initaudit.checkpoint.values import Shard
 from initaudit.errors import CheckpointError
 from initaudit.registry import load_rules
 from initaudit.report.json import render
-from initaudit.statistics import Statistics
 from initaudit.understanding import open_paths, read
 from tests.checkpoints import indexed, run, spawn_python, written
 from tests.recipes import Draw, gpt2, vit
@@ -57,7 +56,7 @@ def test_a_batch_of_a_file_that_is_held_in_memory_carries_its_own_tensors_alone(
     (checkpoint,), _ = open_paths([tmp_path / "model.pt"])
     batches: list[Shard] = []
 
-    def measure_batch(batch: Shard, *progress: object, histograms: bool) -> dict[str, Statistics]:
+    def measure_batch(batch: Shard, *progress: object, histograms: bool) -> workers.Measured:
         batches.append(batch)
         return measured_batch(batch, histograms=histograms)
 

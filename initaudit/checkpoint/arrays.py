@@ -10,9 +10,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
-from initaudit.checkpoint.archive import Record
-from initaudit.checkpoint.reading import MOST_INFLATED
-from initaudit.checkpoint.values import Entry, Shard, Stamp
+from initaudit.checkpoint.archive import MOST_INFLATED, Record
+from initaudit.checkpoint.values import Checksum, Entry, Shard, Stamp
 from initaudit.errors import CheckpointError
 
 SUFFIX = ".npy"
@@ -32,16 +31,24 @@ def read_arrays(path: Path, file: BinaryIO, status: os.stat_result, records: Map
         CheckpointError: an array's header is not one, or says another size than its record has.
 
     """
-    entries = [_entry(path, file, record) for record in records.values()]
-    return Shard(path, Stamp.of(status), tuple(sorted(entries, key=lambda entry: entry.begin)))
+    entries = []
+    sums = {}
+    for record in records.values():
+        entry, header = _entry(path, file, record)
+        entries.append(entry)
+        sums[entry.name] = Checksum(record.name, record.checksum, zlib.crc32(header), is_binding=True)
+    placed = tuple(sorted(entries, key=lambda entry: entry.begin))
+    return Shard(path, Stamp.of(status), placed, records=tuple(records.values()), sums=sums)
 
 
-def _entry(path: Path, file: BinaryIO, record: Record) -> Entry:
+def _entry(path: Path, file: BinaryIO, record: Record) -> tuple[Entry, bytes]:
+    """An array, and the bytes of its header."""
     name = record.name.removesuffix(SUFFIX)
-    shape, is_fortran, dtype, length = _header(path, file, record)
+    shape, is_fortran, dtype, header = _header(path, file, record)
+    length = len(header)
     code = _CODES.get(dtype.str[1:], dtype.str.lstrip("<>|=").upper())
     if dtype.hasobject:
-        return Entry(name, "OBJECT", shape, obstacle="holds pickled Python objects, which are never loaded")
+        return Entry(name, "OBJECT", shape, obstacle="holds pickled Python objects, which are never loaded"), header
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize if shape else dtype.itemsize
     if length + size != record.size:
         raise CheckpointError(
@@ -52,14 +59,15 @@ def _entry(path: Path, file: BinaryIO, record: Record) -> Entry:
     if is_fortran and len(shape) > 1 and size:
         strides = tuple(int(np.prod(shape[:axis], dtype=object)) for axis in range(len(shape)))
     if not record.is_packed:
-        return Entry(name, code, shape, record.begin + length, record.end, strides, obstacle=obstacle)
+        return Entry(name, code, shape, record.begin + length, record.end, strides, obstacle=obstacle), header
     if record.size > MOST_INFLATED:
         obstacle = f"is compressed and inflates to {record.size:,} bytes: save it with numpy.savez"
-    return Entry(name, code, shape, record.begin, record.end, strides, (length, record.size), obstacle=obstacle)
+    packed = (length, record.size)
+    return Entry(name, code, shape, record.begin, record.end, strides, packed, obstacle=obstacle), header
 
 
-def _header(path: Path, file: BinaryIO, record: Record) -> tuple[tuple[int, ...], bool, np.dtype[np.generic], int]:
-    """Shape, order, dtype and the length of an array's header."""
+def _header(path: Path, file: BinaryIO, record: Record) -> tuple[tuple[int, ...], bool, np.dtype[np.generic], bytes]:
+    """Shape, order and dtype of an array, and the bytes of its header."""
     file.seek(record.begin)
     start = file.read(min(MOST_HEADER, record.end - record.begin))
     try:
@@ -69,9 +77,11 @@ def _header(path: Path, file: BinaryIO, record: Record) -> tuple[tuple[int, ...]
         version = npy.read_magic(text)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, is_fortran, dtype = read(text)
+    except MemoryError:
+        raise
     except Exception as error:  # NumPy evaluates it as a literal of Python's, which fails in many ways: TokenError ...
         said = str(error).partition("\n")[0]
         raise CheckpointError(path, f"array {record.name[:200]!r} has no header as NumPy writes it ({said})") from error
     if not all(type(length) is int and length >= 0 for length in shape):
         raise CheckpointError(path, f"array {record.name[:200]!r} has a shape that is none: {shape}")
-    return shape, bool(is_fortran), dtype, text.tell()
+    return shape, bool(is_fortran), dtype, start[: text.tell()]

@@ -9,11 +9,13 @@ from typing import Any
 from unicodedata import normalize
 
 from initaudit.checkpoint.files import read_text
+from initaudit.checkpoint.foreign import foreign_file, foreign_folder, not_on_disk
 from initaudit.checkpoint.interrupted import require_not_half_done, require_whole
 from initaudit.checkpoint.opening import SUFFIXES, open_weights, suffix_note
-from initaudit.checkpoint.sharded import INDEX_SUFFIX, read_index
+from initaudit.checkpoint.sharded import INDEX_SUFFIX, read_index, shards_named_by
+from initaudit.checkpoint.subfolders import DEEPEST, MOST_NAMED, LeftOut, Listing, looked_through
 from initaudit.checkpoint.values import CONFIG_NAMES, Checkpoint
-from initaudit.errors import CheckpointError, errno_text
+from initaudit.errors import CheckpointError, crash_text, errno_text
 
 MAX_CONFIG_BYTES = 10_000_000  # real ones are a few KB; a hint is not worth more
 
@@ -24,24 +26,33 @@ SAME_MODEL = {"pytorch_model.bin": "model.safetensors"}
 """How the hub's folders name one model in two formats, where the names differ in more than the suffix."""
 
 
-def find_checkpoints(path: Path, key: str | None = None) -> Iterator[Checkpoint | CheckpointError]:
+Found = Checkpoint | CheckpointError
+"""A checkpoint, or why there is none."""
+
+
+def find_checkpoints(path: Path, key: str | None = None, *, recursive: bool = True) -> Iterator[Found]:
     """Each checkpoint that a path leads to, or the reason why one of them cannot be read.
 
     A weight file and an index are one checkpoint. In a folder an index, if there is one, is one checkpoint of many
-    shards; else each weight file directly inside is a checkpoint of its own; if there is none, one level of
-    subfolders is looked through in the same way. What is wrong with one file does not hide the others, so errors are
-    yielded, not raised. ``key`` leads to the state dict within files that nest it.
+    shards; else each weight file directly inside is a checkpoint of its own. Subfolders are looked through in the same
+    way, two levels deep, if it is to be ``recursive``. What is wrong with one file does not hide the others, so errors
+    are yielded, not raised. ``key`` leads to the state dict within files that nest it.
     """
+    elsewhere = not_on_disk(path)
+    if elsewhere is not None:
+        yield CheckpointError(*elsewhere)
+        return
     try:
         if path.is_dir():
-            require_whole(path)
-            yield from _in_folder(path, key)
+            yield from _in_folder(path, key, recursive=recursive)
         else:
             yield _open_file(path, key)
     except CheckpointError as error:
         yield error
     except OSError as error:
         yield CheckpointError(path, errno_text(error))
+    except Exception as error:  # a file or folder, however odd, must not hide what the others hold
+        yield CheckpointError(path, crash_text(error))
 
 
 def is_named_as_weights(path: Path) -> bool:
@@ -49,23 +60,50 @@ def is_named_as_weights(path: Path) -> bool:
     return path.suffix in SUFFIXES or path.name.endswith(INDEX_SUFFIX)
 
 
-def _in_folder(folder: Path, key: str | None) -> Iterator[Checkpoint | CheckpointError]:
-    found = _directly_in(folder, key)
+def _in_folder(folder: Path, key: str | None, *, recursive: bool) -> list[Found]:
+    """The checkpoints of a folder and of those below it; the first bears the note of what was left out."""
+    left_out = LeftOut(folder)
+    found = _walk(folder, key, left_out, 1 if recursive else None)
     if not found:
-        subfolders = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
-        found = [checkpoint for subfolder in subfolders for checkpoint in _try_folder(subfolder, key)]
-    if not found:
-        kinds = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
-        raise CheckpointError(
-            folder, f"no checkpoint found: no weight file ({kinds}) or index in it or one level below"
-        )
-    yield from found
+        found += [CheckpointError(path, said) for path, said in left_out.foreign.items()][:MOST_NAMED]
+    if found:
+        return _noted(found, [left_out.note] if left_out.note else [])
+    kinds = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
+    where = (
+        f"in it or up to {DEEPEST} levels below" if recursive else "in it, and folders below it are not looked through"
+    )
+    note = f" ({left_out.note})" if left_out.note else ""
+    return [CheckpointError(folder, f"no checkpoint found: no weight file ({kinds}) or index {where}{note}")]
 
 
-def _directly_in(folder: Path, key: str | None) -> list[Checkpoint | CheckpointError]:
+def _walk(folder: Path, key: str | None, left_out: LeftOut, depth: int | None) -> list[Found]:
+    """The checkpoints of a folder and of its subfolders, which are ``depth`` levels below the one that was named."""
+    try:
+        require_whole(folder)
+        listing = Listing.of(folder)
+    except CheckpointError as error:
+        return [error]
+    except OSError as error:
+        return [CheckpointError(folder, errno_text(error))]
+    said = foreign_folder(folder, listing.names)
+    own = _directly_in(listing, key)
+    found: list[Found] = [*([CheckpointError(folder, said)] if said else []), *own]
+    if said is None:
+        left_out.add_foreign(listing)
+    if depth is not None and said is None:
+        shards = [shard.path for one in own if isinstance(one, Checkpoint) for shard in one.shards]
+        if any(isinstance(one, CheckpointError) for one in own):  # an index that is not whole has its shards as well
+            indexes = [folder / name for name in listing.names if name.endswith(INDEX_SUFFIX)]
+            shards += [shard for index in indexes for shard in shards_named_by(index)]
+        for subfolder in looked_through(listing, depth, shards, left_out):
+            found += _walk(subfolder, key, left_out, depth + 1)
+    return found
+
+
+def _directly_in(listing: Listing, key: str | None) -> list[Found]:
     """The checkpoints of a folder: its indexes or, without one, its weight files."""
-    children = sorted(folder.iterdir())
-    weights = [child for child in children if child.suffix in SUFFIXES]
+    children = [listing.folder / name for name in sorted(listing.names)]
+    weights = [c for c in children if c.suffix in SUFFIXES and not foreign_file(c.name, listing.names)]
     indexes = [child for child in children if child.name.endswith(INDEX_SUFFIX) and _indexed_suffix(child) in SUFFIXES]
     safe = [index for index in indexes if _indexed_suffix(index) == ".safetensors"]
     if indexes:
@@ -75,21 +113,23 @@ def _directly_in(folder: Path, key: str | None) -> list[Checkpoint | CheckpointE
         aside = [path.name for path in weights if path.name not in named]
         if len(checkpoints) < len(found):
             return found
-        return _noted(found, aside, "left alone, since the index does not name it")
+        return _noted(found, _aside("left alone, since the index does not name it", aside))
     names = {path.name for path in weights}
     aside = [path.name for path in weights if _is_aside(path, names)]
     found = [_try_file(path, key) for path in weights if path.name not in aside]
-    return _noted(found, aside, "left alone, since it lies beside the weights")
+    return _noted(found, _aside("left alone, since it lies beside the weights", aside))
 
 
-def _noted(
-    found: list[Checkpoint | CheckpointError], aside: list[str], reason: str
-) -> list[Checkpoint | CheckpointError]:
-    """The same with a note of what was left aside, at the first checkpoint."""
+def _aside(reason: str, names: list[str]) -> list[str]:
+    return [f"{reason}: {', '.join(names)}"] if names else []
+
+
+def _noted(found: list[Found], notes: list[str]) -> list[Found]:
+    """The same with notes of what was left aside, at the first checkpoint."""
     first = next((checkpoint for checkpoint in found if isinstance(checkpoint, Checkpoint)), None)
-    if first is None or not aside:
+    if first is None or not notes:
         return found
-    noted = replace(first, notes=(f"{reason}: {', '.join(aside)}", *first.notes))
+    noted = replace(first, notes=(*notes, *first.notes))
     return [noted if checkpoint is first else checkpoint for checkpoint in found]
 
 
@@ -106,21 +146,13 @@ def _indexed_suffix(index: Path) -> str:
     return Path(index.name.removesuffix(INDEX_SUFFIX)).suffix
 
 
-def _try_folder(folder: Path, key: str | None) -> list[Checkpoint | CheckpointError]:
-    try:
-        require_whole(folder)
-        return _directly_in(folder, key)
-    except CheckpointError as error:
-        return [error]
-    except OSError as error:
-        return [CheckpointError(folder, errno_text(error))]
-
-
-def _try_file(path: Path, key: str | None) -> Checkpoint | CheckpointError:
+def _try_file(path: Path, key: str | None) -> Found:
     try:
         return _open_file(path, key)
     except CheckpointError as error:
         return error
+    except Exception as error:  # whatever a file holds, it must not hide what the others do
+        return CheckpointError(path, crash_text(error))
 
 
 def _open_file(path: Path, key: str | None) -> Checkpoint:

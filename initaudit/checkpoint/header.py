@@ -8,17 +8,20 @@ Layout of the format: 8 bytes with the length of the header, little-endian; the 
 import json
 import os
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize
 
 from initaudit.checkpoint.files import open_file
+from initaudit.checkpoint.foreign import foreign_content, foreign_file
+from initaudit.checkpoint.slices import METADATA, require_whole_tensors
 from initaudit.checkpoint.values import Entry, Shard, Stamp
 from initaudit.errors import CheckpointError, errno_text
 
 LENGTH_BYTES = 8
-START_BYTES = 64  # in which the mark of any other format would stand
+START_BYTES = 512  # in which the mark of any other format would stand
 MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit: what it would refuse is not read either
 
 MAX_TENSORS = 100_000
@@ -33,6 +36,9 @@ A hundred megabytes may hold fifty million values, which would take gigabytes of
 MAX_COUNT = 1 << 64
 """What safetensors can count to: the elements of a tensor, multiplied from the first dimension on."""
 
+MAX_NUMBER = 1 << 128
+"""What a dimension or an offset is below; safetensors ends long before, and numbers of any length cannot be shown."""
+
 _BITS = {
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
     **dict.fromkeys(("F32", "I32", "U32"), 32),
@@ -40,16 +46,6 @@ _BITS = {
     **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
 }
 """The size of an element of the dtypes of whole bytes; the others are safetensors' to judge."""
-
-# How other things begin that get the suffix by mistake. What is said about them names the way out.
-_IMPOSTORS = {
-    b"version https://git-lfs": "is a Git LFS pointer, not the file itself: run `git lfs pull`",
-    b"<!DOCTYPE": "is a web page, not a checkpoint: was the download refused?",
-    b"<!doctype": "is a web page, not a checkpoint: was the download refused?",
-    b"<html": "is a web page, not a checkpoint: was the download refused?",
-    b"\x89HDF": "is an HDF5 file, not a safetensors file",
-    b"GGUF": "is a GGUF file, not a safetensors file",
-}
 
 
 def read_shard(path: Path) -> Shard:
@@ -60,15 +56,33 @@ def read_shard(path: Path) -> Shard:
             formed safetensors file.
 
     """
+    header, data_begin, status = _opened(path)
+    parsed = _parse(path, header)
+    entries = _entries(path, parsed, data_begin, status.st_size)
+    _ask_safetensors(path, header)
+    require_whole_tensors(path, parsed.get(METADATA), [entry.name for entry in entries], read_metadata)
+    return Shard(path, Stamp.of(status), entries)
+
+
+def read_metadata(path: Path) -> object:
+    """What a safetensors file says of itself beside its tensors, None where it says nothing.
+
+    Raises:
+        CheckpointError: as for `read_shard`, as far as the header tells.
+
+    """
+    header, _, _ = _opened(path)
+    return _parse(path, header).get(METADATA)
+
+
+def _opened(path: Path) -> tuple[bytes, int, os.stat_result]:
+    """The header's bytes, the offset at which the data begins, and the file's status."""
     descriptor, status = open_file(path)
     with os.fdopen(descriptor, "rb") as file:
         try:
-            header, data_begin = _read_header(path, file, status.st_size)
+            return (*_read_header(path, file, status.st_size), status)
         except OSError as error:
             raise CheckpointError(path, errno_text(error)) from error
-    entries = _entries(path, _parse(path, header), data_begin, status.st_size)
-    _ask_safetensors(path)
-    return Shard(path, Stamp.of(status), entries)
 
 
 def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, int]:
@@ -78,10 +92,8 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[bytes, int]:
     start = file.read(START_BYTES)
     length = int.from_bytes(start[:LENGTH_BYTES], "little")
     data_begin = LENGTH_BYTES + length
-    if not is_plausible(start, size):
-        for magic, reason in _IMPOSTORS.items():
-            if start.startswith(magic):
-                raise CheckpointError(path, reason)
+    if not is_plausible(start, size) and (what := foreign_content(start) or foreign_file(path.name)):
+        raise CheckpointError(path, what)
     if size < LENGTH_BYTES:
         raise CheckpointError(path, f"is {size} bytes long, too short to be a checkpoint")
     if length > MAX_HEADER_BYTES:
@@ -115,9 +127,10 @@ def _parse(path: Path, header: bytes) -> dict[str, Any]:
         ) from error
     if not isinstance(parsed, dict):
         raise CheckpointError(path, "is not a safetensors file, or damaged: the header is not a JSON object")
-    if len(parsed) > MAX_TENSORS:
+    tensors = len(parsed) - (METADATA in parsed)
+    if tensors > MAX_TENSORS:
         raise CheckpointError(
-            path, f"holds {len(parsed):,} tensors: {MAX_TENSORS:,} are read of one file, save it in shards"
+            path, f"holds {tensors:,} tensors: {MAX_TENSORS:,} are read of one file, save it in shards"
         )
     return parsed
 
@@ -164,7 +177,7 @@ def _entries(path: Path, header: dict[str, Any], data_begin: int, size: int) -> 
     """The tensors of a parsed header, sorted by offset."""
     entries = []
     for name, described in header.items():
-        if name == "__metadata__":
+        if name == METADATA:
             continue
         tensor = f"the header is damaged: tensor {name[:200]!r}"
         try:
@@ -174,7 +187,9 @@ def _entries(path: Path, header: dict[str, Any], data_begin: int, size: int) -> 
             entry = Entry(name, described["dtype"], shape, data_begin + begin, data_begin + end)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise CheckpointError(path, f"{tensor} is not described as safetensors does it") from error
-        if not all(type(number) is int and number >= 0 for number in (begin, end, *shape)):
+        if not isinstance(entry.dtype, str):
+            raise CheckpointError(path, f"{tensor} has a dtype that is no word: safetensors refuses it")
+        if not all(type(number) is int and 0 <= number < MAX_NUMBER for number in (begin, end, *shape)):
             raise CheckpointError(path, f"{tensor} has a shape or offsets that are no whole numbers from 0 on")
         if _overflows(shape):
             raise CheckpointError(path, f"{tensor} has a shape whose product is more than 2^64")
@@ -210,11 +225,31 @@ def _require_whole(path: Path, entries: list[Entry], data_begin: int, size: int)
             raise CheckpointError(path, f"the header is damaged: tensor {entry.name[:200]!r} has the {described}")
 
 
-def _ask_safetensors(path: Path) -> None:
-    """Let safetensors accept the file: it holds every shape against its bytes and the bytes against each other."""
+def _ask_safetensors(path: Path, header: bytes) -> None:
+    """Let safetensors accept the header: it holds every shape against its bytes and the bytes against each other.
+
+    It would map a whole file to do so, which fails where the file is larger than the address space, and kills the
+    process where the file is cut meanwhile. So it is given the header without the data: that these are not there is the
+    last thing that it looks at, and the one thing of which it may complain. Their number was held against the file's.
+    """
+    complaint = _complaint(header)
+    if complaint not in ("", _without_data()):
+        reason = complaint.removeprefix("Error while deserializing: ").removeprefix(
+            "Error while deserializing header: "
+        )
+        raise CheckpointError(path, f"safetensors refuses it, so write it again: {reason}")
+
+
+@cache
+def _without_data() -> str:
+    """What safetensors says of a file in which nothing is wrong but that its data is missing."""
+    return _complaint(b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}')
+
+
+def _complaint(header: bytes) -> str:
+    """What safetensors says of a file of this header and no data, empty where it accepts it."""
     try:
-        with safe_open(path, framework="numpy"):
-            pass
-    except (SafetensorError, OSError, ValueError, OverflowError) as error:
-        reason = str(error).removeprefix("Error while deserializing header: ")
-        raise CheckpointError(path, f"safetensors refuses it, so write it again: {reason}") from error
+        deserialize(len(header).to_bytes(LENGTH_BYTES, "little") + header)  # type: ignore[no-untyped-call] # has no types
+    except (SafetensorError, ValueError, OverflowError) as error:
+        return str(error) or type(error).__name__
+    return ""

@@ -8,7 +8,9 @@ from typing import BinaryIO, Literal
 
 from initaudit.checkpoint import header
 from initaudit.checkpoint.archive import Record, read_records
+from initaudit.checkpoint.checksums import with_checksums
 from initaudit.checkpoint.files import open_file
+from initaudit.checkpoint.foreign import DCP_SLICES, foreign_file
 from initaudit.checkpoint.values import Aside, Shard
 from initaudit.errors import CheckpointError, errno_text
 
@@ -46,6 +48,9 @@ def open_weights(path: Path, key: str | None = None) -> Opened:
     """
     descriptor, status = open_file(path)
     with os.fdopen(descriptor, "rb") as file:
+        # Archives of single tensors or slices in safetensors, and the pickle that says where each of them is.
+        if path.suffix == ".distcp" or path.name == ".metadata":
+            raise CheckpointError(path, DCP_SLICES)
         try:
             start = file.read(header.START_BYTES)
             opened = None if header.is_plausible(start, status.st_size) else _by_mark(path, file, status, start, key)
@@ -96,17 +101,18 @@ def _by_mark(path: Path, file: BinaryIO, status: os.stat_result, start: bytes, k
 
             return Opened("npz", read_arrays(path, file, status, records))
         if not any(name.rpartition("/")[2] == "data.pkl" for name in records):
-            raise CheckpointError(path, "is a zip archive, but neither PyTorch's nor NumPy's")
+            what = foreign_file(path.name) or "is a zip archive, but neither PyTorch's nor NumPy's"
+            raise CheckpointError(path, what)
         from initaudit.checkpoint.torch_file import read_archived
 
         saved = read_archived(path, file, status, records, key)
-    elif start.startswith(PICKLES):
+        return Opened("torch", with_checksums(saved.shard, records), saved.aside, saved.notes)
+    if start.startswith(PICKLES):
         from initaudit.checkpoint.torch_file import read_legacy
 
         saved = read_legacy(path, file, status, key)
-    else:
-        return None
-    return Opened("torch", saved.shard, saved.aside, saved.notes)
+        return Opened("torch", saved.shard, saved.aside, saved.notes)
+    return None
 
 
 def _is_numpy(records: Mapping[str, Record]) -> bool:

@@ -15,12 +15,10 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from initaudit.checkpoint.checksums import Checked
 from initaudit.checkpoint.files import open_file
 from initaudit.checkpoint.values import Entry, Shard, Stamp
 from initaudit.errors import CheckpointError, errno_text
-
-MOST_INFLATED = 1 << 30
-"""Bytes up to which a compressed tensor is inflated, since that takes as much memory; a bomb ends here."""
 
 HUGE_PAGE = 1 << 21
 """Bytes of a huge page of x86-64 and most others. Elsewhere nothing is lost."""
@@ -110,23 +108,31 @@ class Reader:
         """
         if self.shard.held is not None:
             return Memory(entry.begin, self.shard.held[entry.name])
+        checksum = self.shard.sums.get(entry.name)
         if not entry.strides and entry.unpacked is None:
-            return self
+            return self if checksum is None else Checked(self, checksum, entry.begin, entry.end, checksum.begun)
         whole = Reader(self.shard, self.file, np.empty(entry.size, np.uint8))
         raw = whole.read(entry.begin, entry.end)
+        total = zlib.crc32(raw.data, checksum.begun) if checksum is not None and entry.unpacked is None else 0
         if entry.unpacked is not None:
-            raw = self._inflated(entry, raw, *entry.unpacked)
-        return Memory(entry.begin, gathered(raw, entry) if entry.strides else raw)
+            raw, total = self._inflated(entry, raw, *entry.unpacked)
+        memory = Memory(entry.begin, gathered(raw, entry) if entry.strides else raw)
+        return memory if checksum is None else Checked(memory, checksum, entry.end, entry.end, total)
 
-    def _inflated(self, entry: Entry, raw: NDArray[np.uint8], begin: int, end: int) -> NDArray[np.uint8]:
+    def _inflated(self, entry: Entry, raw: NDArray[np.uint8], begin: int, end: int) -> tuple[NDArray[np.uint8], int]:
+        """The bytes ``[begin, end)`` of what is inflated, and the checksum of all of it."""
         stream = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
             data = stream.decompress(raw.data, end + 1)
         except zlib.error as error:
-            raise CheckpointError(self.shard.path, f"tensor {entry.name!r} cannot be inflated: {error}") from error
+            raise CheckpointError(
+                self.shard.path, f"tensor {entry.name[:200]!r} cannot be inflated: {error}"
+            ) from error
         if len(data) != end:
-            raise CheckpointError(self.shard.path, f"tensor {entry.name!r} does not inflate to {end:,} bytes: damaged?")
-        return np.frombuffer(data, np.uint8)[begin:end]
+            raise CheckpointError(
+                self.shard.path, f"tensor {entry.name[:200]!r} does not inflate to {end:,} bytes: damaged?"
+            )
+        return np.frombuffer(data, np.uint8)[begin:end], zlib.crc32(data)
 
 
 def gathered(raw: NDArray[np.uint8], entry: Entry) -> NDArray[np.uint8]:

@@ -37,8 +37,7 @@ def read_index(path: Path) -> Index:
         raise CheckpointError(path, "has no weight_map from tensor names to file names")
     if not weight_map:
         raise CheckpointError(path, "its weight_map is empty")
-    suffix = Path(path.name.removesuffix(INDEX_SUFFIX)).suffix
-    suffix = suffix if suffix in SUFFIXES else ".safetensors"
+    suffix = _suffix_of_shards(path)
     shards: list[Shard] = []
     aside: list[Aside] = []
     owner: dict[str, str] = {}
@@ -64,6 +63,28 @@ def read_index(path: Path) -> Index:
             found = f"is in {owner[name]}" if name in owner else "is in no shard"
             raise CheckpointError(path, f"the weight_map places tensor {name[:200]!r} in {file[:200]}, but it {found}")
     return Index(SUFFIXES[suffix], tuple(shards), _size_notes(index, shards), tuple(aside))
+
+
+def shards_named_by(path: Path) -> list[Path]:
+    """The files that an index names, as far as it can be read: those of one that is not whole are no checkpoints."""
+    try:
+        weight_map = _load(path).get("weight_map")
+    except CheckpointError:
+        return []
+    files = {file for file in weight_map.values() if isinstance(file, str)} if isinstance(weight_map, dict) else set()
+    suffix = _suffix_of_shards(path)
+    found = []
+    for file in sorted(files):
+        try:
+            found.append(_shard_path(path, file, suffix))
+        except CheckpointError:  # it leads out of the folder
+            continue
+    return found
+
+
+def _suffix_of_shards(index: Path) -> str:
+    suffix = Path(index.name.removesuffix(INDEX_SUFFIX)).suffix
+    return suffix if suffix in SUFFIXES else ".safetensors"
 
 
 def _open_shard(index: Path, name: str, suffix: str) -> Opened:

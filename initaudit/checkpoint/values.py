@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from initaudit.checkpoint.archive import Record
+from initaudit.errors import CheckpointError
+
 CONFIG_NAMES = ("config.json", "adapter_config.json")
 """What holds a model's configuration, beside its weights; the first that can be read counts."""
 
@@ -74,6 +77,23 @@ class Aside:
 
 
 @dataclass(frozen=True, slots=True)
+class Checksum:
+    """What the bytes of a record of an archive should add up to, by CRC-32."""
+
+    record: str
+    stated: int
+    begun: int = 0
+    """The sum of what stands in the record before the tensor's bytes."""
+    is_binding: bool = False
+    """Whether a wrong one is a reason to refuse the file, as it is for NumPy; PyTorch does not look."""
+
+    def refusal(self, path: Path) -> CheckpointError:
+        """What is said where the record does not add up and must."""
+        said = f"record {self.record[:200]!r} is not what was saved: its checksum is wrong, fetch or save it again"
+        return CheckpointError(path, said)
+
+
+@dataclass(frozen=True, slots=True)
 class Shard:
     """One file of a checkpoint; ``entries`` are sorted by offset, so that reading them is sequential."""
 
@@ -86,6 +106,10 @@ class Shard:
     """The bytes of each tensor, where the format can only be read whole."""
     beside: tuple[Entry, ...] = ()
     """Tensors of the file that are none of its weights, and may share bytes with these."""
+    records: tuple[Record, ...] = ()
+    """The records of an archive that are held against their checksums; empty where it has none."""
+    sums: Mapping[str, Checksum] = field(default_factory=dict)
+    """The checksums of those records that are one tensor and no more, by its name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from initaudit.cli.bounded import NO_MEMORY, run_apart
 from initaudit.cli.check import check
 from initaudit.cli.fix import fix
 from initaudit.cli.inspect import inspect
@@ -14,7 +15,7 @@ from initaudit.cli.rule import rule
 from initaudit.cli.status import FAILED, INTERRUPTED, SIGNALLED
 from initaudit.cli.terminal import complain, give_up, open_closed_streams
 from initaudit.cli.version import show_version
-from initaudit.errors import InitauditError, errno_text
+from initaudit.errors import InitauditError, described, errno_text, is_want_of_memory
 
 YOUNG_OBJECTS = 200_000
 """What is read of a large checkpoint stays to the end: to look for garbage in it takes a tenth of the time."""
@@ -49,6 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(YOUNG_OBJECTS)
     open_closed_streams()
+    return run_apart(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """The exit status of the command, once what went wrong is said."""
     try:
         status: int = cli.main(arguments, prog_name="initaudit", standalone_mode=False) or 0
         sys.stdout.flush()
@@ -81,6 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"{where}: {errno_text(error)}")
         return FAILED
     except Exception as error:
-        complain(f"internal error: {type(error).__name__}: {error} (please report it)")
+        if is_want_of_memory(error):
+            complain(NO_MEMORY)
+            return FAILED
+        complain(f"internal error: {described(error)} (please report it)")
         return FAILED
     return status

@@ -11,6 +11,7 @@ from initaudit.cli.options import (
     key_option,
     output_options,
     paths_argument,
+    recursive_option,
     rule_options,
     settings_options,
     workers_option,
@@ -31,6 +32,7 @@ BASELINE = "baseline"
 @rule_options
 @exclude_option
 @key_option
+@recursive_option
 @settings_options
 @workers_option
 @click.option(
@@ -57,6 +59,7 @@ def check(
     folders: tuple[Path, ...],
     exclude: tuple[str, ...],
     key: str | None,
+    recursive: bool,
     config: Path | None,
     isolated: bool,
     workers: int | None,
@@ -93,7 +96,16 @@ def check(
         require_libraries()
     with progress_bars(hidden=quiet) as bars:
         globs, cores = exclude or settings.exclude, workers or available_cores()
-        report = audit(paths, rules, exclude=globs, workers=cores, progress=bars, key=key, histograms=pages)
+        report = audit(
+            paths,
+            rules,
+            exclude=globs,
+            workers=cores,
+            progress=bars,
+            key=key,
+            recursive=recursive,
+            histograms=pages,
+        )
     report = replace(report, notes=unneeded(report, settings, known))
     complaints = [*map(str, report.failures)]
     if write_baseline and report.failures:

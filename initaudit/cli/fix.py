@@ -12,6 +12,7 @@ from initaudit.cli.options import (
     exclude_option,
     key_option,
     output_options,
+    recursive_option,
     rule_options,
     settings_options,
     workers_option,
@@ -42,6 +43,7 @@ ENDING = ("SIGTERM", "SIGHUP", "SIGQUIT")
 @rule_options
 @exclude_option
 @key_option
+@recursive_option
 @settings_options
 @workers_option
 @output_options(["text", "json"])
@@ -61,6 +63,7 @@ def fix(
     folders: tuple[Path, ...],
     exclude: tuple[str, ...],
     key: str | None,
+    recursive: bool,
     config: Path | None,
     isolated: bool,
     workers: int | None,
@@ -105,6 +108,7 @@ def fix(
             progress=bars,
             key=key,
             told=complain,
+            recursive=recursive,
         )
     from initaudit.report.repair import render_json, render_text
 

@@ -9,6 +9,7 @@ from initaudit.cli.options import (
     key_option,
     output_options,
     paths_argument,
+    recursive_option,
     settings_options,
     workers_option,
 )
@@ -22,6 +23,7 @@ from initaudit.cli.terminal import complain, progress_bars, text_layout
 @paths_argument
 @exclude_option
 @key_option
+@recursive_option
 @settings_options
 @workers_option
 @output_options(["text", "json"])
@@ -30,6 +32,7 @@ def inspect(
     paths: tuple[Path, ...],
     exclude: tuple[str, ...],
     key: str | None,
+    recursive: bool,
     config: Path | None,
     isolated: bool,
     workers: int | None,
@@ -43,7 +46,7 @@ def inspect(
     from initaudit.audit import NOTHING_TO_JUDGE
     from initaudit.findings import Failure
     from initaudit.report.inspection import Inspection, inspection_of, render_json, render_text
-    from initaudit.understanding import understood
+    from initaudit.understanding import crashed, understood
     from initaudit.workers import available_cores
 
     settings = settings_of(config, isolated=isolated)
@@ -53,13 +56,18 @@ def inspect(
     read: list[Path] = []
     with progress_bars(hidden=quiet) as bars:
         globs, cores = exclude or settings.exclude, workers or available_cores()
-        for one in understood(paths, exclude=globs, workers=cores, progress=bars, key=key):
+        found = understood(paths, exclude=globs, workers=cores, progress=bars, key=key, recursive=recursive)
+        for one in found:
             if isinstance(one, Failure):
                 complaints.append(str(one))
                 read.append(Path(one.path))
                 continue
             read += one.checkpoint.files
-            inspections.append(inspection_of(one))
+            try:
+                inspections.append(inspection_of(one))
+            except Exception as error:  # one checkpoint, however odd, must not hide what the others hold
+                complaints.append(str(crashed(one.checkpoint.path, error)))
+                continue
             if not one.can_be_judged:
                 complaints.append(f"{one.checkpoint.path}: {NOTHING_TO_JUDGE}")
 

@@ -107,4 +107,11 @@ workers_option = click.option(
 key_option = click.option(
     "--key", metavar="KEY", help="Of files that nest several state dicts: which one; its parts joined by dots."
 )
+recursive_option = click.option(
+    "--no-recursive",
+    "recursive",
+    flag_value=False,
+    default=True,
+    help="Take a folder alone. Default: look through its subfolders, two levels deep.",
+)
 exclude_option = click.option("--exclude", metavar="GLOB", multiple=True, help="Tensors to leave out; may be repeated.")

@@ -40,6 +40,8 @@ def mend_checksums(copy: Copy) -> None:
             if file.read(len(MARK)) != MARK:
                 return
             records = read_records(copy.path, file, copy.source.stamp.size)
+            if not any(record.checksum for record in records.values()):  # they were not written, and one alone is odd
+                return
             for record, info, entry_at in _directory(copy.path, file, records):
                 if any(entry.begin < record.end and record.begin < entry.end for entry in written):
                     checksum = struct.pack("<I", _checksum(file, record))

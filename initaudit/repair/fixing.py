@@ -8,10 +8,11 @@ from threading import Thread
 from types import ModuleType
 
 from initaudit.audit import judge
+from initaudit.checkpoint.foreign import not_on_disk
 from initaudit.checkpoint.opening import reopen
 from initaudit.checkpoint.reading import Reader
 from initaudit.checkpoint.values import Checkpoint, Shard
-from initaudit.errors import InitauditError
+from initaudit.errors import InitauditError, is_want_of_memory
 from initaudit.findings import Failure
 from initaudit.remedies import Wish
 from initaudit.repair.checksums import mend_checksums
@@ -47,6 +48,7 @@ def fix(
     progress: Callable[[Checkpoint], Progress | None] | None = None,
     key: str | None = None,
     told: Callable[[str], None] | None = None,
+    recursive: bool = True,
 ) -> Repair:
     """Redraw what ``check`` reports at warning or above, and write the result where it is wanted.
 
@@ -59,6 +61,9 @@ def fix(
     ``told`` hears what the user should know while it lasts, such as whom it waits for.
 
     """
+    elsewhere = not_on_disk(path)
+    if elsewhere is not None:
+        return Repair(seed, device, None, (), (), (Failure(*elsewhere),), ())
     if not destination.is_dry:
         Thread(target=_warm_up, daemon=True).start()
     with ExitStack() as stack:
@@ -70,7 +75,9 @@ def fix(
             targets.claim_shards(checkpoint)
             return progress(checkpoint) if progress else None
 
-        found = list(understood([path], exclude=exclude, workers=workers, progress=claimed, key=key))
+        found = list(
+            understood([path], exclude=exclude, workers=workers, progress=claimed, key=key, recursive=recursive)
+        )
         failures = tuple(one for one in found if isinstance(one, Failure))
         sound = [one for one in found if isinstance(one, Understood)]
         audited = [judge(one, rules, exclude=exclude) for one in sound]
@@ -133,6 +140,8 @@ def _drawing() -> ModuleType:
     try:
         from initaudit.repair import drawing
     except ImportError as error:
+        if is_want_of_memory(error):
+            raise InitauditError("there is not enough memory to load torch, with which fix draws") from error
         raise InitauditError(
             f"fix draws with torch, which is not installed ({error}): pip install 'initaudit[torch]'"
         ) from error

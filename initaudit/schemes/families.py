@@ -78,17 +78,18 @@ def fits(values: Statistics, dtype: str, family: Family, sigma: float) -> bool:
     that many draws come with a probability of 1e-9 only. float8 and bfloat16 round the moment by up to 2 % and 0.3 %.
     """
     count, rms = values.moments.count, values.moments.rms
-    if rms == 0:
+    if rms == 0 or sigma == 0:
         return False
     floor = {"F64": 1e-6, "F32": 1e-4, "F16": 1e-3, "BF16": 3e-3}.get(dtype, 0.02)
-    off = variance_z(rms**2, count, sigma, family.kurtosis)
+    ratio = rms / sigma  # squares of the smallest numbers are zero
+    off = variance_z(ratio * ratio, count, 1.0, family.kurtosis)
     bounded = math.isfinite(family.edge)
     lowest = -FIT_Z_SMALL if bounded and count < SMALL_SAMPLE else -FIT_Z
-    if abs(math.log(rms / sigma)) > floor and not lowest < off < FIT_Z:
+    if abs(math.log(rms) - math.log(sigma)) > floor and not lowest < off < FIT_Z:
         return False
     if not bounded:
         return True
-    largest = values.largest / (family.edge * sigma)
+    largest = values.largest / sigma / family.edge
     slack = EDGE_SLACK.get(dtype, 2.0**-3)
     return _nearest_edge(family, count) - slack <= largest <= 1 + slack
 
@@ -114,7 +115,7 @@ def _log_likelihood(family: Family, count: int, rms: float, largest: float) -> f
     if family is NORMAL:
         return -count * (math.log(rms) + 0.5 + constant)
     parent = max(rms, largest / (family.edge * family.shrink))
-    return -count * (math.log(parent * family.mass) + constant) - count * rms**2 / (2 * parent**2)
+    return -count * (math.log(parent * family.mass) + constant) - count * (rms / parent) ** 2 / 2
 
 
 def _has_kurtosis_of(family: Family, values: Statistics) -> bool:

@@ -42,7 +42,7 @@ def main() -> None:
     clock.ends("imports")
     (checkpoint,) = find_checkpoints(path)
     clock.ends("headers")
-    statistics = measure_all(checkpoint.shards)
+    statistics = measure_all(checkpoint.shards).statistics
     clock.ends("the one pass")
     parts = understand(checkpoint.entries, statistics, checkpoint.config)
     clock.ends("understanding")
