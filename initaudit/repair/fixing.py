@@ -78,6 +78,7 @@ def fix(
         found = list(
             understood([path], exclude=exclude, workers=workers, progress=claimed, key=key, recursive=recursive)
         )
+        found = [one for one in found if not _is_output(one, path, destination)]
         failures = tuple(one for one in found if isinstance(one, Failure))
         sound = [one for one in found if isinstance(one, Understood)]
         audited = [judge(one, rules, exclude=exclude) for one in sound]
@@ -119,6 +120,14 @@ def fix(
         targets.take_names()
         notes = (*locks.notes, *targets.notes, *notes)
         return Repair(seed, device, targets.target, tuple(repaired), (*unrepaired, *still), failures, notes, files)
+
+
+def _is_output(one: Understood | Failure, root: Path, destination: Destination) -> bool:
+    """Whether a checkpoint lies in the output, which an earlier run may have put into the folder that is repaired."""
+    output = destination.output and destination.output.absolute()
+    if output is None or output == root.absolute() or not output.is_relative_to(root.absolute()):
+        return False
+    return Path(one.path if isinstance(one, Failure) else one.checkpoint.path).absolute().is_relative_to(output)
 
 
 def _without_use(sound: Iterable[Understood], wishes: Iterable[Wish], exclude: Iterable[str]) -> Iterator[str]:
