@@ -1,4 +1,4 @@
-"""Models of a corpus that are measured once: what reading costs is paid by the first run, what understanding costs by each.
+"""Models of a corpus that are measured once: the first run pays for reading, each for understanding.
 
 A cache is a folder with one pickle for each model, as it lies and as it was cast. It is never out of date by itself:
 remove it when what is measured of a tensor changes, or when the corpus does.
@@ -47,7 +47,7 @@ def measured(
             partial = kept.with_suffix(".partial")
             partial.write_bytes(pickle.dumps(found, protocol=pickle.HIGHEST_PROTOCOL))
             partial.replace(kept)
-        for one in pickle.loads(kept.read_bytes()):  # noqa: S301 - written by this module
+        for one in pickle.loads(kept.read_bytes()):
             yield one, truth
 
 

@@ -94,7 +94,8 @@ def compare(before: dict[str, Any], after: dict[str, Any], examples: int) -> Non
             print(f"{was} -> {now} {key[2]} {key[0]} {key[1]}: {message[:140]}")
     for (rule, was, now), count in sorted(moved.items()):
         print(f"{rule} {was:8s} -> {now:8s} {count:5d}")
-    print(f"{len(both)} models in both, {len(before.keys() ^ after.keys())} in one alone; {moved.total()} verdicts differ")
+    alone = len(before.keys() ^ after.keys())
+    print(f"{len(both)} models in both, {alone} in one alone; {moved.total()} verdicts differ")
 
 
 def main() -> None:
