@@ -2,18 +2,20 @@
 
 A tensor of a million values costs 10 ms to draw and to measure, its statistics drawn by their own law a tenth of one.
 The `LARGEST` magnitudes are drawn as what they are, the largest order statistics; the others are then independent
-values of the law cut at the least of these, so that their power sums are normal but for terms of 1/√N. Units' sums of
-squares are gamma with the right variance, their sums normal, and both add up to the tensor's own.
+values of the law cut at the least of these, so that their power sums are normal but for terms of 1/√N. The largest lie
+in units by lot, the units' other squares add up to gamma variables with the right variance, and their values to normal
+ones; both add up to the tensor's own.
 """
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from initaudit.checkpoint.reading import Memory
 from initaudit.checkpoint.values import Entry
@@ -34,48 +36,41 @@ GRID = 1 << 14
 
 @dataclass(frozen=True)
 class Law:
-    """A symmetric law of deviation 1: the quantile of its magnitude, and its partial moments E[|x|^k; |x| < t]."""
+    """A symmetric law of deviation 1: what magnitude is exceeded with a probability, and its partial moments."""
 
-    name: str
-    points: Values
+    exceeded: Callable[[Values], Values]
     shares: Values
-    """P(|x| < t) at the points."""
-    moments: dict[int, Values]
-    """E[|x|^k; |x| < t] at the points, for even k."""
-    scale: float
-    magnitude: object
-    """The law of |x| before it is divided by ``scale``, as scipy has it."""
-
-    def quantile(self, above: Values) -> Values:
-        """The magnitude that is exceeded with these probabilities."""
-        return np.asarray(self.magnitude.isf(above / 2)) / self.scale  # type: ignore[attr-defined]
+    """P(|x| < t) at some points t, from 0 on."""
+    moments: Mapping[int, Values]
+    """E[|x|^k; |x| < t] at the same points, for even k."""
 
 
 @cache
 def law(name: str) -> Law:
-    """The law of a name: normal, uniform, laplace, "cut at 2", "t5"."""
-    if name == "normal":
-        one = stats.norm()
-    elif name == "uniform":
-        one = stats.uniform(-1, 2)
-    elif name == "laplace":
-        one = stats.laplace()
-    elif name.startswith("cut at "):
-        cut = float(name.removeprefix("cut at "))
-        one = stats.truncnorm(-cut, cut)
-    elif name.startswith("t"):
-        one = stats.t(float(name[1:]))
-    else:
-        raise ValueError(f"no law is called {name!r}")
-    scale = float(one.std())
-    # Midpoints between quantiles, dense where magnitudes are large, so that no tail is lost.
+    """The law of a name: normal, uniform, laplace, "cut at 2" (deviations), "t5" (of five degrees of freedom)."""
+    exceeded = _exceeded(name)
+    # Dense where magnitudes are large, so that no tail is lost.
     above = np.concatenate([np.linspace(1, 1e-3, GRID // 2, endpoint=False), np.logspace(-3, -12, GRID // 2)])
-    points = np.asarray(one.isf(above / 2)) / scale
-    points[0] = 0.0
-    shares = 1 - above
+    points = exceeded(above)
     steps, middles = -np.diff(above), (points[1:] + points[:-1]) / 2
     moments = {k: np.concatenate([[0.0], np.cumsum(steps * middles**k)]) for k in (2, 4, 6, 8)}
-    return Law(name, points, shares, moments, scale, one)
+    return Law(exceeded, 1 - above, moments)
+
+
+def _exceeded(name: str) -> Callable[[Values], Values]:
+    if name == "normal":
+        return lambda above: -special.ndtri(above / 2)
+    if name == "uniform":
+        return lambda above: math.sqrt(3) * (1 - above)
+    if name == "laplace":
+        return lambda above: -np.log(above) / math.sqrt(2)
+    if name.startswith("cut at "):
+        cut = float(name.removeprefix("cut at "))
+        outside = float(2 * special.ndtr(-cut))
+        shrink = math.sqrt(1 - 2 * cut * math.exp(-cut * cut / 2) / math.sqrt(2 * math.pi) / (1 - outside))
+        return lambda above: -special.ndtri((above * (1 - outside) + outside) / 2) / shrink
+    freedom = float(name.removeprefix("t"))
+    return lambda above: -special.stdtrit(freedom, above / 2) * math.sqrt(1 - 2 / freedom)
 
 
 def draw(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> Values:
@@ -84,8 +79,8 @@ def draw(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> V
         return generator.standard_normal(shape)
     if name == "uniform":
         return generator.uniform(-math.sqrt(3), math.sqrt(3), shape)
-    above = generator.random(shape)
-    return law(name).quantile(above) * np.where(generator.random(shape) < 0.5, -1.0, 1.0)
+    both = generator.uniform(-1, 1, shape)
+    return np.copysign(law(name).exceeded(1 - np.abs(both)), both)
 
 
 def measured(values: NDArray[np.floating], dtype: str = "F32") -> Statistics:
@@ -129,7 +124,7 @@ def drawn(
     # The largest magnitudes: uniform order statistics are partial sums of exponentials over their total.
     waits = np.cumsum(generator.standard_exponential(LARGEST))
     above = waits / (waits[-1] + generator.gamma(count + 1 - LARGEST))
-    top = of.quantile(above)
+    top = of.exceeded(above)
     signs = np.where(generator.random(LARGEST) < 0.5, -1.0, 1.0)
     rest = count - LARGEST
     share = 1 - above[-1]
@@ -150,9 +145,8 @@ def drawn(
     positive, negative = top[signs > 0], top[signs < 0]
     highest = float(positive[0]) if positive.size else float(top[-1])
     lowest = -float(negative[0]) if negative.size else -float(top[-1])
-    whole2, whole4 = float(of.moments[2][-1]), float(of.moments[4][-1])
     units = {
-        axis: _units(n, size, s1, s2, whole2, whole4, generator)
+        axis: _units(n, size, s1, even[0] / rest, even[1] / rest, top, generator)
         for axis, n, size in ((0, rows, columns), (1, columns, rows))
     }
     one = Statistics(
@@ -181,13 +175,15 @@ def _pair(
 
 
 def _units(
-    count: int, size: int, total: float, squares: float, m2: float, m4: float, generator: np.random.Generator
+    count: int, size: int, total: float, m2: float, m4: float, top: Values, generator: np.random.Generator
 ) -> Units:
-    """What the units along an axis look like, whose sums and squares add up to the tensor's."""
-    freedom = size * m2 * m2 / (m4 - m2 * m2)
-    lengths = generator.gamma(freedom, 1 / freedom, count)
-    lengths *= squares / lengths.sum()
-    sums = generator.standard_normal(count) * math.sqrt(size * m2)
+    """What the units along an axis look like: the largest values lie in some of them, the others have these moments."""
+    where = generator.integers(count, size=len(top))
+    others = size - np.bincount(where, minlength=count)
+    lengths = generator.gamma(np.maximum(others, 0.5) * m2 * m2 / (m4 - m2 * m2))
+    lengths *= m2 * others.sum() / lengths.sum()
+    lengths += np.bincount(where, top**2, minlength=count)
+    sums = generator.standard_normal(count) * math.sqrt(lengths.sum() / count)
     sums += (total - sums.sum()) / count
     middle = lengths.mean()
     up_to = np.concatenate([[0.0], np.cumsum(lengths)])
