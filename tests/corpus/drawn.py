@@ -158,8 +158,11 @@ def drawn(
         units=units,
         column_spread=units[1].length_spread,
     )
-    sampled = one.sample
-    return replace(scaled(one, std), sample=sampled)
+    result = scaled(one, std)
+    if dtype != "F32":  # the largest lie on the dtype's grid, which is coarser than their distances
+        low, high = np.array([result.minimum, result.maximum]).astype(DTYPES[dtype]).astype(np.float64).tolist()
+        result = replace(result, minimum=low, maximum=high)
+    return replace(result, sample=one.sample)
 
 
 def _pair(
