@@ -3,9 +3,9 @@
     python tests/corpus/power.py [scale laws kinds residual units null] [--trials 100] [--quick] [--out FILE.json]
 
 Small tensors are drawn and measured; of large ones the statistics themselves are drawn (see `drawn.py`), so that a
-trial with tensors of a million values takes some milliseconds. A fault is found where a warning or an error names its tensor;
-an info is counted apart. "best" is what the best test of one tensor against kin with known errors would find at a rate
-of 1e-3 false alarms a checkpoint.
+trial with tensors of a million values takes some milliseconds. A fault is found where a warning or an error names its
+tensor; an info is counted apart. "best" is what the best test of one tensor against kin with known errors would find
+at a rate of 1e-3 false alarms a checkpoint.
 
 - scale: one of k + 1 kin off by a factor
 - laws: one of k + 1 kin of another law at the same deviation, or left at PyTorch's default
