@@ -4,7 +4,7 @@
 
 Kin are the tensors whose names differ in numbers alone and whose shapes are equal, two or more of them, and they agree
 with each other. A factor scales the statistics, which is exact; another law is drawn and measured. Models are measured
-once and kept in a cache, see `cache.py`; a run over 300 of them takes two minutes.
+once and kept in a cache, see `cache.py`; a run over 300 of them takes three minutes.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from corpus import models
 from drawn import draw, measured, scaled
 
 from initaudit.audit import judge
+from initaudit.layers.names import LENGTH
 from initaudit.model import Model, Tensor
 from initaudit.registry import load_rules
 from initaudit.significance import log_std_error
@@ -107,8 +108,11 @@ def error_of(tensor: Tensor) -> float:
 
 def places_of(model: Model, weights: set[str]) -> list[Place]:
     """The places of a model's weights that were drawn, as far as the corpus knows them for weights."""
+    divided = {tensor.part.layer for tensor in model.tensors if LENGTH.search(tensor.name)}  # whose scale has no effect
     found: defaultdict[tuple[str, tuple[int, ...]], list[Tensor]] = defaultdict(list)
     for tensor in model.tensors:
+        if tensor.part.layer in divided:
+            continue
         values = tensor.statistics
         is_drawn = (
             values.std > 0 and not values.nonfinite and not values.is_constant and 2 * values.zeros < values.count
