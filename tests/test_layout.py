@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "errors": set(),
     "version": set(),
+    "laws": {"errors"},
     "checkpoint": {"errors"},
     "statistics": {"checkpoint"},
     "layers": {"checkpoint", "statistics"},
