@@ -4,6 +4,7 @@ from initaudit.errors import LawError
 from initaudit.laws.expressions import Expression, evaluate, number
 from initaudit.laws.law import Law
 from initaudit.laws.parsing import parse_expression, parse_law
+from initaudit.laws.scales import named_law, named_scale, words
 from initaudit.laws.setting import Setting
 from initaudit.laws.settled import Settled, settle, shrink
 
@@ -14,9 +15,12 @@ __all__ = [
     "Setting",
     "Settled",
     "evaluate",
+    "named_law",
+    "named_scale",
     "number",
     "parse_expression",
     "parse_law",
     "settle",
     "shrink",
+    "words",
 ]

@@ -23,7 +23,7 @@ _BOTH_ENDS = (Parameter("low"), Parameter("high"))
 FAMILIES: Mapping[str, tuple[Form, ...]] = {
     "normal": ((Parameter("std"), Parameter("mean", 0.0)),),
     "uniform": ((Parameter("bound"),), _BOTH_ENDS),
-    "trunc_normal": ((Parameter("std"), Parameter("cut", 2.0)),),
+    "trunc_normal": ((Parameter("std"), Parameter("cut", 2.0), Parameter("mean", 0.0)),),
     "orthogonal": ((Parameter("gain", 1.0),),),
     "sparse": ((Parameter("connections"), Parameter("std")),),
     "constant": ((Parameter("value"),),),
@@ -52,8 +52,9 @@ class Law:
 
     - ``normal(std, mean = 0)``.
     - ``uniform(bound)`` within ±bound, or ``uniform(low, high)``.
-    - ``trunc_normal(std, cut = 2)``: a normal cut at ±cut·std, where ``std`` is the deviation *before* the cut, as
-      `torch.nn.init.trunc_normal_` and TensorFlow take it; what is drawn deviates by less (`shrink`).
+    - ``trunc_normal(std, cut = 2, mean = 0)``: a normal cut at ±cut·std about its mean, where ``std`` is the deviation
+      *before* the cut, as `torch.nn.init.trunc_normal_` and TensorFlow take it; what is drawn deviates by less
+      (`shrink`). torch states its cut in values, not in deviations.
     - ``orthogonal(gain = 1)``.
     - ``sparse(connections, std)``: so many inputs of each unit drawn with ``std``, the others zero.
     - ``constant(value)``, ``zeros``, ``ones``; ``identity``: one on the diagonal, of a kernel's middle.

@@ -32,9 +32,10 @@ class Setting:
 
     ``fan_in`` and ``fan_out`` are those of the tensor's true layout, of one block of a packed tensor;
     ``torch_fan_in`` and ``torch_fan_out`` are what ``torch.nn.init`` takes from the shape alone (shape[1] and shape[0],
-    times the kernel). ``rows`` are the output units, or the rows of a table. ``block`` counts from 0 in the innermost
-    list, of ``blocks`` items. ``width`` is the number of columns of the table of tokens, else the most common last
-    axis. ``config`` is what ``config.json`` holds.
+    times the kernel). ``rows`` is the length of the first axis. ``block`` counts from 0 in the innermost list, of
+    ``blocks`` items. ``width`` is the number of columns of the table of tokens, else the most common last axis.
+    ``config`` is what ``config.json`` holds. ``units``, which no law names, is the number of output units: how many
+    vectors of ``fan_in`` an orthogonal matrix holds.
     """
 
     fan_in: float | None = None
@@ -47,6 +48,7 @@ class Setting:
     blocks: float | None = None
     width: float | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    units: float | None = None
 
     def number(self, name: str) -> float:
         """What a name stands for.

@@ -108,13 +108,13 @@ def _uniform(family: str, values: Mapping[str, float], setting: Setting) -> Sett
 
 
 def _trunc_normal(family: str, values: Mapping[str, float], setting: Setting) -> Settled:
-    std, cut = values["std"], values["cut"]
-    return Settled(family, values, std * shrink(cut), 0.0, -cut * std, cut * std)
+    std, cut, mean = values["std"], values["cut"], values["mean"]
+    return Settled(family, values, std * shrink(cut), mean, mean - cut * std, mean + cut * std)
 
 
 def _orthogonal(family: str, values: Mapping[str, float], setting: Setting) -> Settled:
     """The shorter side of the matrix is orthonormal, so that each value has variance gain²/(longer side)."""
-    std = values["gain"] / math.sqrt(max(setting.rows, setting.fan_in)) if setting.rows and setting.fan_in else None
+    std = values["gain"] / math.sqrt(max(setting.units, setting.fan_in)) if setting.units and setting.fan_in else None
     return Settled(family, values, std, 0.0, -values["gain"], values["gain"])
 
 
