@@ -2,13 +2,14 @@
 
 from initaudit.errors import LawError
 from initaudit.laws.expressions import Expression, evaluate, number
-from initaudit.laws.law import Law
+from initaudit.laws.law import FAMILIES, Law
 from initaudit.laws.parsing import parse_expression, parse_law
 from initaudit.laws.scales import named_law, named_scale, words
 from initaudit.laws.setting import Setting
 from initaudit.laws.settled import Settled, settle, shrink
 
 __all__ = [
+    "FAMILIES",
     "Expression",
     "Law",
     "LawError",
