@@ -34,7 +34,9 @@ from initaudit.cli.terminal import complain, progress_bars, text_layout
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all streams of random numbers."
 )
-@click.option("--scheme", "schemes", metavar="[GLOB=]SCHEME", multiple=True, help="A scheme, or a law, by hand; may be repeated.")
+@click.option(
+    "--scheme", "schemes", metavar="[GLOB=]SCHEME", multiple=True, help="A scheme, or a law, by hand; may be repeated."
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @rule_options
 @exclude_option
