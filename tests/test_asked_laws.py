@@ -153,6 +153,30 @@ def test_a_law_of_matrices_leaves_a_vector_as_it_is_and_says_why(scheme: str, tm
     assert "fc1.bias is no matrix" in " ".join(outcome.out.split())
 
 
+@pytest.mark.parametrize(
+    ("scheme", "expected"),
+    [
+        ("table(rotary, base = 100)", 100.0 ** -(np.arange(64) / 64)),
+        ("log_arange", np.log(np.arange(1, 65))),
+        ("ones", np.ones(64)),
+        ("constant(-0.25)", np.full(64, -0.25)),
+    ],
+)
+def test_a_table_is_filled_by_the_law_that_was_asked_for(scheme: str, expected: Any, tmp_path: Path) -> None:
+    model = {"rotary_emb.inv_freq": np.full(64, np.nan, np.float32), **faulty()}
+    tensors, _ = fixed(tmp_path, model, f"rotary_emb.*={scheme}")
+    assert tensors["rotary_emb.inv_freq"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_law_of_draws_fills_a_vector_too(tmp_path: Path) -> None:
+    model = {"rotary_emb.inv_freq": np.full(4096, np.nan, np.float32), **faulty()}
+    for text in ("log_uniform(low = 1, high = 16)", "time_step(low = 0.001, high = 0.1)"):
+        tensors, _ = fixed(tmp_path, model, f"rotary_emb.*={text}")
+        settled, values = settle(parse_law(text), Setting()), tensors["rotary_emb.inv_freq"]
+        assert values.std() == pytest.approx(settled.std, rel=0.05)
+        assert values.mean() == pytest.approx(settled.mean, abs=0.1)
+
+
 def test_names_with_parameters_mean_what_they_meant() -> None:
     for text in ("normal", "normal:std=0.05", "h.*=trunc_normal:std=0.05,cut=2", "kaiming_uniform:mode=fan_out"):
         assert wish_of(text).law is None

@@ -68,7 +68,9 @@ def _require_fitting(law: Law, tensor: Tensor) -> None:
         raise LawError(f"{tensor.name} is no matrix with inputs, which sparse needs")
     if law.family == "identity" and rank > 2 and (part.layout != "out_in" or rank > 5):
         raise LawError(f"{tensor.name} is neither a matrix nor a kernel of torch's layout, which identity needs")
-    if law.family in ("rotary", "log_arange") and not rank:
+    if law.family == "rotary" and rank != 1:
+        raise LawError(f"{tensor.name} is no vector, which rotary needs")
+    if law.family == "log_arange" and not rank:
         raise LawError(f"{tensor.name} is one number, and no table")
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 from initaudit.laws import Setting
 from initaudit.layers.segments import segments, separator_of
-from initaudit.model import Model, Tensor
+from initaudit.model import Model, Tensor, place
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
@@ -36,34 +36,45 @@ def _depth(tensor: Tensor, model: Model) -> tuple[int, int] | None:
 
     Flax and Keras may number from one: their lists begin where the lowest number is.
     """
-    parts = segments(tensor.name)
-    others = [segments(other.name) for other in model.kin(tensor)]
-    differing = [at for at, part in enumerate(parts) if any(other[at] != part for other in others)]
-    if not differing:
-        return None
-    separator, at = separator_of(tensor.name), differing[-1]
-    numbers = list(_NUMBER.finditer(parts[at]))
-    if not numbers:
+    levels, lists = model.remember(_levels), model.remember(_lists)
+    kind = place(tensor)
+    if kind not in levels:
+        levels[kind] = _level(tensor, model)
+    at, parts = levels[kind], segments(tensor.name)
+    numbers = [] if at is None else list(_NUMBER.finditer(parts[at]))
+    if at is None or not numbers:
         return None
     own = numbers[-1]
-    prefix = separator.join((*parts[:at], parts[at][: own.start()]))
-    items = model.remember(_lists)
-    if prefix not in items:
-        items[prefix] = _items(prefix, model)
-    first, last = items[prefix]
+    prefix = separator_of(tensor.name).join((*parts[:at], parts[at][: own.start()]))
+    if prefix not in lists:
+        lists[prefix] = _ends(prefix, model)
+    first, last = lists[prefix]
     first = 0 if parts[at].isdigit() else first
     return int(own[0]) - first, last - first + 1
 
 
-def _lists(model: Model) -> dict[str, tuple[int, int]]:
-    """The lowest and highest number of each list that was asked about, by what stands before the number."""
-    return {}
+def _level(tensor: Tensor, model: Model) -> int | None:
+    """Which segment, the last of them, tells a tensor from its kin; None where it has none."""
+    parts = segments(tensor.name)
+    others = [segments(other.name) for other in model.kin(tensor)]
+    return max((at for at, part in enumerate(parts) if any(other[at] != part for other in others)), default=None)
 
 
-def _items(prefix: str, model: Model) -> tuple[int, int]:
+def _ends(prefix: str, model: Model) -> tuple[int, int]:
+    """The lowest and the highest number that follow what names begin with."""
     following = (_NUMBER.match(t.name, len(prefix)) for t in model.tensors if t.name.startswith(prefix))
     numbers = [int(match[0]) for match in following if match]
     return min(numbers), max(numbers)
+
+
+def _levels(model: Model) -> dict[str, int | None]:
+    """The levels of the places that were asked about: each may have thousands of tensors."""
+    return {}
+
+
+def _lists(model: Model) -> dict[str, tuple[int, int]]:
+    """The ends of the lists that were asked about, by what stands before their numbers."""
+    return {}
 
 
 def _width(model: Model) -> int | None:
