@@ -20,6 +20,10 @@ class CheckpointError(InitauditError):
         return f"{self.path}: {self.reason}"
 
 
+class LawError(InitauditError):
+    """A law that cannot be read, or that has no number where it is asked for one."""
+
+
 class RuleError(InitauditError):
     """A rule that is not well formed, cannot be imported, or takes a code in use."""
 

@@ -38,7 +38,9 @@ ENDING = ("SIGTERM", "SIGHUP", "SIGQUIT")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all streams of random numbers."
 )
-@click.option("--scheme", "schemes", metavar="[GLOB=]SCHEME", multiple=True, help="A scheme by hand; may be repeated.")
+@click.option(
+    "--scheme", "schemes", metavar="[GLOB=]SCHEME", multiple=True, help="A scheme, or a law, by hand; may be repeated."
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @rule_options
 @exclude_option
@@ -76,7 +78,8 @@ def fix(
 
     A weight is drawn as its siblings are, else as its model is, else by its fan-in. SCHEME is one of lecun_normal,
     xavier_normal, kaiming_normal (each also _uniform), normal:std=0.02, trunc_normal:std=0.02, uniform:bound=0.05,
-    orthogonal:gain=1, sparse:connections=10, zeros, ones, constant:value=1.
+    orthogonal:gain=1, sparse:connections=10, zeros, ones, constant:value=1; or a law, as 'normal(std = 0.02 / sqrt(2 *
+    blocks))', in terms of fan_in, fan_out, block, blocks, width and config.KEY.
     """
     if not dry_run and bool(output) == in_place:
         raise click.UsageError(

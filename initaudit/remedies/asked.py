@@ -1,18 +1,25 @@
-"""Schemes that are asked for by hand: ``[GLOB=]NAME[:parameter=value,...]``."""
+"""Schemes that are asked for by hand: ``[GLOB=]NAME[:parameter=value,...]``, or ``[GLOB=]LAW``."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from initaudit.errors import InitauditError
-from initaudit.model import Tensor
-from initaudit.remedies.values import Law, Remedy, shrink
+from initaudit.laws import FAMILIES, Law, LawError, parse_law, shrink
+from initaudit.model import Model, Tensor
+from initaudit.remedies.laws import NOT_DRAWN, remedy_of
+from initaudit.remedies.values import LawName, Remedy
 
 REASON = "asked for"
 
 GAINS = {"linear": 1.0, "conv": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 0.75}
 """The factor by which each activation is made up for (`torch.nn.init.calculate_gain`); leaky_relu's has its slope."""
+
+
+_LAW = re.compile(r"(?:(?P<glob>[^=(]*)=)?\s*(?P<law>[A-Za-z_]\w*\s*\(.*)", re.DOTALL)
+"""What has parentheses is a law: an equals sign before them ends the glob, those within are the law's."""
 
 
 class AskedError(InitauditError):
@@ -21,23 +28,29 @@ class AskedError(InitauditError):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A scheme for the tensors that a glob matches."""
+    """A scheme, or a law, for the tensors that a glob matches."""
 
     glob: str
     name: str
     parameters: Mapping[str, str]
+    law: Law | None = None
 
     def covers(self, tensor: Tensor) -> bool:
         """Whether it speaks of a tensor."""
         return fnmatchcase(tensor.name, self.glob)
 
-    def remedy(self, tensor: Tensor) -> Remedy:
-        """What it asks for a tensor, by the tensor's own fans.
+    def remedy(self, tensor: Tensor, model: Model) -> Remedy:
+        """What it asks for a tensor of a model, by the tensor's own fans and, for a law, by its depth.
 
         Raises:
-            AskedError: the tensor has no fans to scale by.
+            AskedError: the tensor has no fans to scale by, or something that a law names is not known of it.
 
         """
+        if self.law is not None:
+            try:
+                return remedy_of(self.law, tensor, model, f"{REASON}: {self.law}" if self.law.names else REASON)
+            except LawError as error:
+                raise AskedError(f"no {self.law} for {tensor.name}: {error}") from error
         law, build = _SCHEMES[self.name]
         return Remedy(self.name, law, build(self, tensor), REASON)
 
@@ -51,12 +64,18 @@ def wish_of(text: str) -> Wish:
 
     Raises:
         AskedError: no scheme has this name, or it does not take such a parameter.
+        LawError: it has parentheses as a law has, and is none.
 
     """
+    match = _LAW.fullmatch(text)
+    if match is not None:
+        return _wish_of_law("*" if match["glob"] is None else match["glob"].strip(), parse_law(match["law"]))
     glob, found, rest = text.partition("=")
     if not found or ":" in glob or glob in _SCHEMES:
         glob, rest = "*", text
     name, _, described = rest.partition(":")
+    if name in FAMILIES and name not in _SCHEMES:
+        return _wish_of_law(glob, parse_law(rest))
     if name not in _SCHEMES:
         raise AskedError(f"no scheme is called {name!r}: there are {', '.join(sorted(_SCHEMES))}")
     parameters = dict[str, str]()
@@ -73,6 +92,12 @@ def wish_of(text: str) -> Wish:
     if parameters.get("nonlinearity", "relu") not in (*GAINS, "leaky_relu"):
         raise AskedError(f"scheme {name}: no gain is known for {parameters['nonlinearity']!r}")
     return Wish(glob, name, parameters)
+
+
+def _wish_of_law(glob: str, law: Law) -> Wish:
+    if law.family in NOT_DRAWN:
+        raise AskedError(f"{law} cannot be drawn: {NOT_DRAWN[law.family]}")
+    return Wish(glob, law.family, {}, law)
 
 
 def _is_number(text: str) -> bool:
@@ -138,7 +163,7 @@ def _constant(wish: Wish, tensor: Tensor) -> dict[str, object]:
 
 _Build = Callable[[Wish, Tensor], dict[str, object]]
 
-_SCHEMES: Mapping[str, tuple[Law, _Build]] = {
+_SCHEMES: Mapping[str, tuple[LawName, _Build]] = {
     "lecun_normal": ("normal", _lecun),
     "lecun_uniform": ("uniform", _lecun),
     "xavier_normal": ("normal", _xavier),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from initaudit.model import Model, Tensor, place
-from initaudit.remedies.values import Law, Remedy, constant
+from initaudit.remedies.values import LawName, Remedy, constant
 from initaudit.scale import is_output
 from initaudit.schemes import (
     FAMILIES,
@@ -183,6 +183,6 @@ def _gains(others: Sequence[Tensor]) -> list[float]:
     return [float(other.scheme.parameters["gain"]) for other in others if other.scheme is not None]
 
 
-def _law(family: Family) -> Law:
-    laws: dict[Family, Law] = {NORMAL: "normal", UNIFORM: "uniform"}
+def _law(family: Family) -> LawName:
+    laws: dict[Family, LawName] = {NORMAL: "normal", UNIFORM: "uniform"}
     return laws.get(family, "trunc_normal") if family in FAMILIES else "normal"

@@ -1,24 +1,26 @@
 """How a tensor is to be filled, and why so."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Law = Literal["normal", "uniform", "trunc_normal", "orthogonal", "sparse", "blocks", "constant", "formula"]
+LawName = Literal[
+    "normal", "uniform", "trunc_normal", "orthogonal", "sparse", "identity", "blocks", "constant", "formula"
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
     """A scheme in the field's word, the law it draws by, what the law takes, and why it was chosen.
 
-    ``parameters`` hold, by law: ``std`` (normal, uniform, sparse), ``std`` and ``cut`` in parent deviations
-    (trunc_normal), ``gain`` (orthogonal), ``connections`` (sparse), ``stds`` (blocks), ``value`` (constant),
-    ``formula`` and what it takes; and ``padding``, the row of a table that stays zero.
+    ``parameters`` hold, by law: ``std`` of what is drawn (normal, uniform, trunc_normal, sparse), ``cut`` in deviations
+    before the cut (trunc_normal), ``low`` and ``high`` (a uniform law that is not centred), ``mean`` where it is not
+    zero, ``gain`` (orthogonal), ``connections`` (sparse), ``stds`` (blocks), ``value`` (constant), ``formula`` and what
+    it takes; and ``padding``, the row of a table that stays zero.
     """
 
     scheme: str
-    law: Law
+    law: LawName
     parameters: Mapping[str, Any]
     reason: str
 
@@ -44,9 +46,3 @@ def constant(value: float, reason: str) -> Remedy:
 def normal(std: float, reason: str) -> Remedy:
     """N(0, std²)."""
     return Remedy("normal", "normal", {"std": std}, reason)
-
-
-def shrink(cut: float) -> float:
-    """The deviation of a standard normal cut at ±``cut``: √(1 - 2c·φ(c)/(2Φ(c) - 1)) (Johnson & Kotz 1970)."""
-    density = math.exp(-cut * cut / 2) / math.sqrt(2 * math.pi)
-    return math.sqrt(1 - 2 * cut * density / math.erf(cut / math.sqrt(2)))

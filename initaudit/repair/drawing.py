@@ -17,10 +17,10 @@ from torch.nn import init
 from initaudit.checkpoint.torch_tensors import dtype_of
 from initaudit.checkpoint.values import Entry
 from initaudit.errors import InitauditError
+from initaudit.laws import shrink
 from initaudit.layers.axes import unit_axis
 from initaudit.layers.values import Part
 from initaudit.remedies import Remedy
-from initaudit.remedies.values import shrink
 
 PIECE = 1 << 24
 """Elements that are drawn at a time, 64 MB of float32: memory stays the same for any tensor."""
@@ -51,6 +51,9 @@ def _pieces(entry: Entry, part: Part, remedy: Remedy, seed: int, device: str) ->
     match remedy.law:
         case "orthogonal" | "sparse":
             yield _structured(entry, part, remedy, _generator(seed, entry.name, 0, device))
+        case "identity":
+            values = torch.empty(entry.shape, device=device)
+            yield init.eye_(values) if len(entry.shape) == 2 else init.dirac_(values, part.groups)
         case "formula":
             yield _by_formula(entry, remedy, _generator(seed, entry.name, 0, device))
         case "blocks":
@@ -78,13 +81,14 @@ def _fill(values: torch.Tensor, remedy: Remedy, generator: torch.Generator) -> t
             return init.constant_(values, given["value"])
         case "uniform":
             bound = given["std"] * math.sqrt(3)
-            return init.uniform_(values, -bound, bound, generator=generator)
+            low, high = given.get("low", -bound), given.get("high", bound)
+            return init.uniform_(values, low, high, generator=generator)
         case "trunc_normal":
             parent = given["std"] / shrink(given["cut"])
-            edge = given["cut"] * parent
-            return init.trunc_normal_(values, 0.0, parent, -edge, edge, generator=generator)
+            edge, mean = given["cut"] * parent, given.get("mean", 0.0)
+            return init.trunc_normal_(values, mean, parent, mean - edge, mean + edge, generator=generator)
         case _:
-            return init.normal_(values, 0.0, given["std"], generator=generator)
+            return init.normal_(values, given.get("mean", 0.0), given["std"], generator=generator)
 
 
 def _without_padding(entry: Entry, remedy: Remedy, pieces: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:

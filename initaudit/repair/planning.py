@@ -48,7 +48,7 @@ def _remedy(name: str, findings: Sequence[Finding], others: Healthy, wishes: Seq
     for wish in reversed(wishes):
         if wish.covers(tensor):
             try:
-                return wish.remedy(tensor)
+                return wish.remedy(tensor, others.model)
             except AskedError as error:
                 return str(error)
     expected = next((finding.expectation for finding in findings if finding.expectation is not None), None)

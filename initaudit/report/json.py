@@ -5,11 +5,12 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from initaudit.errors import LawError
 from initaudit.faults import Expectation
 from initaudit.findings import Finding
 from initaudit.groups import Group
 from initaudit.outcome import Audited, Outcome
-from initaudit.remedies import Remedy
+from initaudit.remedies import Remedy, laws_of
 from initaudit.version import __version__
 
 SCHEMA = "initaudit/report/1"
@@ -93,7 +94,7 @@ def _group(group: Group) -> dict[str, Any]:
         "message": group.message,
         "advice": group.advice,
         "evidence": dict(group.example.evidence),
-        "repair": _repair(group.repair),
+        "repair": group.repair and described(group.repair),
         "per_tensor": [_finding(finding) for finding in group.findings],
     }
 
@@ -105,7 +106,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "evidence": dict(finding.evidence),
         "expected": _expectation(finding.expectation),
         "copy_of": None if finding.original == finding.tensor else finding.original,
-        "repair": _repair(finding.repair),
+        "repair": finding.repair and described(finding.repair),
     }
 
 
@@ -115,7 +116,18 @@ def _expectation(expected: Expectation | None) -> dict[str, Any] | None:
     return {"std": expected.std, "value": expected.value, "error": expected.error, "source": expected.source}
 
 
-def _repair(remedy: Remedy | None) -> dict[str, Any] | None:
-    if remedy is None:
-        return None
-    return {"scheme": remedy.scheme, "parameters": dict(remedy.parameters), "reason": remedy.reason}
+def described(remedy: Remedy) -> dict[str, Any]:
+    """What a tensor is to be filled with: the scheme's name, its law, what it takes, and why.
+
+    A packed tensor has ``laws``, one for each block. A number that is none, as `config.json` may state, makes no law.
+    """
+    try:
+        laws: list[str | None] = [str(law) for law in laws_of(remedy)]
+    except LawError:
+        laws = [None]
+    return {
+        "scheme": remedy.scheme,
+        **({"laws": laws} if remedy.law == "blocks" else {"law": laws[0]}),
+        "parameters": dict(remedy.parameters),
+        "reason": remedy.reason,
+    }

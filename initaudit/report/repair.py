@@ -9,7 +9,7 @@ from rich.text import Text
 from initaudit.layers.names import natural
 from initaudit.repair.values import Repair, Repaired
 from initaudit.report.escaping import LONGEST_TEXT, printable
-from initaudit.report.json import plain
+from initaudit.report.json import described, plain
 from initaudit.report.terminal import laid_out
 from initaudit.report.text import counted
 from initaudit.statistics.values import Statistics
@@ -87,14 +87,11 @@ def render_json(repair: Repair) -> str:
 
 
 def _repaired(row: Repaired) -> dict[str, Any]:
-    remedy = row.redraw.remedy
     return {
         "checkpoint": row.checkpoint,
         "tensor": row.redraw.tensor,
         "rules": row.redraw.rules,
-        "scheme": remedy.scheme,
-        "parameters": dict(remedy.parameters),
-        "reason": remedy.reason,
+        **described(row.redraw.remedy),
         "before": {"mean": row.before.mean, "std": row.before.std},
         "after": {"mean": row.after.mean, "std": row.after.std} if row.after else None,
         "digest_before": f"sha256:{row.digest_before}" if row.digest_before else None,

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initaudit.depth import std_of
+from initaudit.laws import shrink
 from initaudit.model import Tensor
-from initaudit.remedies import Law, Remedy, shrink
+from initaudit.remedies import LawName, Remedy
 from initaudit.schemes import Scheme
 
 Floats = NDArray[np.float64]
@@ -22,7 +23,7 @@ class Component:
     """A share of the values, drawn by one law about zero with this deviation; ``cut`` in parent deviations."""
 
     share: float
-    law: Law
+    law: LawName
     std: float
     cut: float = math.inf
 
@@ -107,7 +108,7 @@ def of_scheme(tensor: Tensor) -> Density | None:
     return of_remedy(Remedy(scheme.name, _law(scheme), scheme.parameters, ""), tensor)
 
 
-def _law(scheme: Scheme) -> Law:
+def _law(scheme: Scheme) -> LawName:
     """The law by which a scheme draws."""
     for law in _OWN_LAWS:
         if scheme.name == law:
@@ -117,4 +118,4 @@ def _law(scheme: Scheme) -> Law:
     return "trunc_normal" if "trunc_normal" in scheme.name else "normal"
 
 
-_OWN_LAWS: tuple[Law, ...] = ("orthogonal", "sparse", "blocks")
+_OWN_LAWS: tuple[LawName, ...] = ("orthogonal", "sparse", "blocks")
