@@ -166,6 +166,40 @@ NOT_YET: Mapping[tuple[str, str], Mapping[str, tuple[str, ...]]] = {
             "fixture bad/IA206-skipped-init.safetensors",
         ),
     },
+    ("expectation", "repair"): {
+        ONE_RECIPE: ("structure small mixers",),
+    },
+    ("expectation", "advice"): {
+        ONE_RECIPE: (
+            "structure small mixers",
+            "structure zero projector",
+            "shipped dead_adapter",
+            "fixture bad/IA101-zero-weight.safetensors",
+            "fixture bad/IA102-constant-weight.safetensors",
+            "fixture bad/IA103-equal-units.safetensors",
+            "fixture bad/IA104-dead-units.safetensors",
+            "fixture bad/IA108-symmetric-weight.safetensors",
+            "fixture bad/IA109-common-direction.safetensors",
+            "fixture bad/IA203-uneven-units.safetensors",
+            "fixture bad/IA301-unfilled-block.safetensors",
+            "fixture bad/IA303-outlying-value.safetensors",
+            "fixture bad/IA304-few-valued-weight.safetensors",
+            "fixture bad/IA306-repeated-value.safetensors",
+            "fixture bad/IA501-non-finite.safetensors",
+            "fixture bad/IA503-scattered-zeros.safetensors",
+        ),
+    },
+    ("expectation", "silence"): {
+        SIBLINGS: ("structure one zero of orthogonal layers",),
+    },
+    ("expectation", "band"): {
+        ONE_RECIPE: (
+            "structure unscaled residual",
+            "shipped residual_scaling_lost",
+            "shipped residual_scaling_misplaced",
+            "fixture bad/IA205-unscaled-residual.safetensors",
+        ),
+    },
     ("seed", "seed 12"): {
         ONE_RECIPE: ("style sinusoidal_network",),
     },
