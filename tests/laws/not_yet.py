@@ -166,6 +166,9 @@ NOT_YET: Mapping[tuple[str, str], Mapping[str, tuple[str, ...]]] = {
             "fixture bad/IA206-skipped-init.safetensors",
         ),
     },
+    ("coincidence", "PyTorch's default for 256 features"): {
+        ONE_RECIPE: ("uniform",),
+    },
     ("convention", "condition holds"): {
         GRADIENT: ("identity initialisation",),  # no rule speaks of an identity, so that nothing is to be excused
     },

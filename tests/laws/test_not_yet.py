@@ -3,12 +3,13 @@
 from tests.laws.conventions import PAIRS
 from tests.laws.not_yet import GRADIENT, NOT_YET, ONE_RECIPE, ONE_TREE, SIBLINGS
 from tests.laws.subjects import SUBJECTS
+from tests.laws.test_chance import LAWS
 from tests.laws.test_nesting import LIVE
 
 
 def test_every_listed_case_is_a_subject() -> None:
     listed = {name for reasons in NOT_YET.values() for names in reasons.values() for name in names}
-    assert listed <= SUBJECTS.keys() | LIVE.keys() | PAIRS.keys()
+    assert listed <= SUBJECTS.keys() | LIVE.keys() | PAIRS.keys() | set(LAWS)
 
 
 def test_every_reason_is_work_that_is_known() -> None:
