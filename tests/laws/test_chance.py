@@ -28,7 +28,7 @@ ONCE = 1e-6
 """How seldom a run may fail where the rate is what it is said to be."""
 
 TENSORS, MODELS = (40_000, 4000) if THOROUGH else (2000, 150)
-A_FILE, LARGEST = 50, 2e4
+A_FILE, LARGEST = 50, 1e4
 
 
 def most(count: int, rate: float) -> int:
@@ -73,7 +73,7 @@ COINCIDENCES = {
 
 def any_model(recipe: str, generator: np.random.Generator, std: float = 0.02) -> Tensors:
     """A small transformer of some width, depth, law and dtype."""
-    width, depth = int(generator.choice([32, 48, 64, 96])), int(generator.integers(3, 7))
+    width, depth = int(generator.choice([32, 48, 64])), int(generator.integers(3, 6))
     law = "uniform" if recipe == "PyTorch's default" else str(generator.choice(LAWS))
     dtype = DTYPES[generator.integers(len(DTYPES))]
     tensors = model(recipe, law, width, depth, generator, std)

@@ -27,10 +27,8 @@ POWER = 0.02
 
 SHARDS = {"two": 2, "three": 3, "one for each tensor": 1000}
 
-ROUNDED_SUBJECTS = [
-    name for name in SUBJECTS if THOROUGH or not name.startswith(("recipe ", "shipped ", "fault ", "fixture good"))
-]
-SHARDED = [name for name in SUBJECTS if THOROUGH or name.startswith(("structure ", "fixture "))]
+ROUNDED_SUBJECTS = [name for name in SUBJECTS if THOROUGH or name.startswith(("structure ", "plant ", "fixture bad"))]
+SHARDED = [name for name in SUBJECTS if THOROUGH or name.startswith(("structure ", "fixture bad"))]
 
 
 @cache
