@@ -166,6 +166,9 @@ NOT_YET: Mapping[tuple[str, str], Mapping[str, tuple[str, ...]]] = {
             "fixture bad/IA206-skipped-init.safetensors",
         ),
     },
+    ("layout", "Flax"): {
+        ONE_TREE: ("structure unscaled residual",),
+    },
     ("coincidence", "PyTorch's default for 256 features"): {
         ONE_RECIPE: ("uniform",),
     },

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from tests.laws.judging import assert_agree, judged, renamed, reordered, subject_judged, subject_measured
+from tests.laws.judging import assert_agree, judged, measured, renamed, reordered, subject_judged, subject_measured
 from tests.laws.not_yet import cases
 from tests.laws.subjects import SUBJECTS, THOROUGH
 
@@ -54,6 +54,15 @@ def swapped(name: str) -> str:
     return re.sub(r"(?<=\.h\.)(\d)(?=\.)", lambda match: other.get(match[1], match[1]), name)
 
 
+def in_flax(name: str) -> str:
+    """A name of the subjects' transformer as Flax would have it."""
+    layer, _, leaf = name.replace(".", "/").rpartition("/")
+    last = layer.rpartition("/")[2]
+    if leaf == "weight":
+        leaf = "scale" if last.startswith("ln_") else "embedding" if last == "wte" else "kernel"
+    return f"params/{layer.replace('/h/', '/h_')}/{leaf}"
+
+
 RENAMED: Mapping[str, Callable[[str], str]] = {
     **{way: wrapped(prefix) for way, prefix in WRAPPERS.items()},
     "slashes": slashed,
@@ -69,6 +78,9 @@ SOME = [name for name in SUBJECTS if THOROUGH or name.startswith(("structure ", 
 NUMBERED = [way for way, prefix in WRAPPERS.items() if any(map(str.isdigit, prefix))]
 """Wrappers that put another number before those of the blocks."""
 
+IN_THE_NAMES_OF_TORCH = [
+    name for name in SUBJECTS if name.startswith(("plant ", "structure transformer", "structure unscaled"))
+]
 WITHOUT_DEPTH = [name for name in SUBJECTS if name.startswith("plant ")]
 """Subjects whose blocks are all drawn alike."""
 
@@ -94,3 +106,10 @@ def test_the_same_is_said_in_whatever_order_a_file_holds_its_tensors(way: str, s
 @pytest.mark.parametrize(("way", "subject"), cases("blocks", ["pairs swapped"], WITHOUT_DEPTH))
 def test_the_same_is_said_where_blocks_that_are_drawn_alike_change_places(way: str, subject: str) -> None:
     assert_agree(judged(renamed(subject_measured(subject), swapped)), subject_judged(subject).under(swapped))
+
+
+@pytest.mark.parametrize(("way", "subject"), cases("layout", ["Flax"], IN_THE_NAMES_OF_TORCH))
+def test_the_same_is_said_of_matrices_that_lie_the_other_way_by_the_names_that_say_so(way: str, subject: str) -> None:
+    tensors = {in_flax(name): values for name, values in SUBJECTS[subject]().tensors.items()}
+    turned = {name: values.T if name.endswith("kernel") else values for name, values in tensors.items()}
+    assert_agree(judged(measured(turned)), subject_judged(subject).under(in_flax))
