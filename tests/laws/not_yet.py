@@ -40,6 +40,32 @@ NOT_YET: Mapping[tuple[str, str], Mapping[str, tuple[str, ...]]] = {
     ("names", "a Sequential"): _BEHIND_A_NUMBER,
     ("names", "a Sequential in an attribute"): _BEHIND_A_NUMBER,
     ("names", "an attribute in a Sequential in an attribute"): _BEHIND_A_NUMBER,
+    ("names", "an attribute called policy"): {
+        GRADIENT: ("fixture bad/IA101-zero-weight.safetensors", "example IA101-a matrix nobody initialised"),
+    },
+    ("names", "an attribute called target"): {
+        GRADIENT: (
+            "shipped copied_layers",
+            "fault identical layers",
+            "fault identical experts",
+            "style policy_and_reference",
+            "fixture bad/IA105-equal-tensors.safetensors",
+            "fixture bad/IA106-shared-stream.safetensors",
+            "example IA105-a layer that was copied instead of drawn",
+            "example IA106-one seed for two layers of different shape and scale",
+        ),
+    },
+    ("names", "an attribute called gate"): {
+        GRADIENT: (
+            "structure zero projector",
+            "shipped dead_adapter",
+            "fixture bad/IA101-zero-weight.safetensors",
+            "fixture bad/IA402-positive-bias.safetensors",
+            "example IA101-a matrix nobody initialised",
+            "example IA401-a bias of one",
+            "example IA402-0.01 before a ReLU",
+        ),
+    },
     ("nest of modules", "a ModuleDict"): {
         GRADIENT: ("fault zero weight",),
     },

@@ -19,8 +19,14 @@ WRAPPERS = {
     "a Sequential": "0.",
     "a Sequential in an attribute": "model.0.",
     "an attribute in a Sequential in an attribute": "net.0.model.",
+    "an attribute called policy": "policy.",
+    "an attribute called target": "target.",
+    "an attribute called gate": "gate.",
 }
-"""What stands before every name once a model was put into something else."""
+"""What stands before every name once a model was put into something else.
+
+What all names share tells nothing of any of them, be it a word that a convention goes by.
+"""
 
 NEUTRAL = {
     "transformer": "trunk",
