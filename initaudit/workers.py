@@ -160,18 +160,12 @@ def _batches(judged: Iterable[Shard]) -> Iterator[Shard]:
         for entry in shard.entries:
             more = entry.size + TENSOR_BYTES
             if run and effort + more > BATCH_BYTES:
-                yield _part(shard, run)
+                yield replace(shard, entries=tuple(run))
                 run, effort = [], 0
             run.append(entry)
             effort += more
         if run:
-            yield _part(shard, run)
-
-
-def _part(shard: Shard, entries: Sequence[Entry]) -> Shard:
-    """A shard of some of its entries, with the bytes of no others: a part goes to its process through a pipe."""
-    held = shard.held if shard.held is None else {entry.name: shard.held[entry.name] for entry in entries}
-    return replace(shard, entries=tuple(entries), held=held)
+            yield replace(shard, entries=tuple(run))
 
 
 def _bytes(batch: Shard) -> int:

@@ -5,15 +5,17 @@ Files may be hostile: what contains itself is not followed, and depth and number
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+from initaudit.checkpoint.inert import Made, Plain
 from initaudit.checkpoint.values import Aside
 
 USUAL = ("state_dict", "model_state_dict", "model_state", "model", "module", "network", "net", "weights")
 """The keys under which training loops, Lightning and DeepSpeed among them, keep the weights."""
 
-DEEPEST, MOST, MOST_ASIDE = 32, 1_000_000, 200
-"""How many levels and things are looked at, and how many of those beside the weights are named."""
+DEEPEST, MOST, MOST_ASIDE, MOST_WITHIN = 32, 1_000_000, 200, 1_000
+"""How many levels and things are looked at, how many of those beside the weights are named, and how many within one."""
 
 MOST_NAMED = 8
 """How many state dicts are named where one has to be chosen."""
@@ -24,6 +26,10 @@ IsTensor = Callable[[Any], bool]
 
 class NestingError(ValueError):
     """No state dict, or several; the message says what to do."""
+
+
+class NoStateDictError(NestingError):
+    """No state dict at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +49,27 @@ def find_state_dict(root: Any, is_tensor: IsTensor, key: str | None = None) -> S
 
     """
     if not isinstance(root, Mapping):
-        said = "one tensor" if is_tensor(root) else f"a {type(root).__name__}"
-        raise NestingError(f"holds {said}, not a state dict: save model.state_dict()")
+        said = "one tensor" if is_tensor(root) else f"a {_type(root)}"
+        raise NoStateDictError(f"holds {said}, not a state dict: save model.state_dict()")
     path = _asked(root, key) if key else _chosen(root, is_tensor)
     found, aside = root, []
     for depth, part in enumerate(path):
-        for other, value in found.items():
-            if _text(other) != part:
-                aside.append(_beside((*path[:depth], _text(other)), value, is_tensor))
-        found = next(value for other, value in found.items() if _text(other) == part)
+        chosen = next(name for name in found if _text(name) == part)
+        aside += [
+            _beside((*path[:depth], _text(name)), value, is_tensor) for name, value in found.items() if name != chosen
+        ]
+        found = found[chosen]
     if not isinstance(found, Mapping):
-        raise NestingError(f"holds a {type(found).__name__} under {key!r}, not a state dict")
+        raise NoStateDictError(f"holds a {_type(found)} under {key!r}, not a state dict")
     tensors: dict[str, Any] = {}
     for name, value in _leaves(found):
         if is_tensor(value):
-            tensors[".".join(name)] = value
+            if tensors.setdefault(".".join(name), value) is not value:
+                raise NestingError(f"holds two tensors that are called {'.'.join(name)[:200]!r}")
         else:
             aside.append(_beside((*path, *name), value, is_tensor))
     if not tensors:
-        raise NestingError("holds no tensors" + (f" under {key!r}" if key else ""))
+        raise NoStateDictError("holds no tensors" + (f" under {key!r}" if key else ""))
     return StateDict(".".join(path), tensors, tuple(aside[:MOST_ASIDE]))
 
 
@@ -145,10 +153,32 @@ def _leaves(root: Mapping[Any, Any]) -> Iterator[tuple[Path, Any]]:
 def _beside(path: Path, value: Any, is_tensor: IsTensor) -> Aside:
     name = ".".join(path)
     if _is_optimiser(value) or (isinstance(value, list) and value and all(map(_is_optimiser, value))):
-        return Aside(name, type(value).__name__, "is the state of an optimiser")
+        return Aside(name, _type(value), "is the state of an optimiser")
     if _has_weights(value, is_tensor):
-        return Aside(name, type(value).__name__, f"lies beside the weights; --key {name} judges it instead")
-    return Aside(name, type(value).__name__, "lies beside the weights")
+        return Aside(name, _type(value), f"lies beside the weights; --key {name} judges it instead")
+    strange = _strange_within(value)
+    if strange is None:
+        return Aside(name, _type(value), "lies beside the weights")
+    what = "is" if strange is value else "lies beside the weights and holds"
+    return Aside(name, _type(value), f"{what} what {strange.by[:200]} makes, which is never called")
+
+
+def _strange_within(value: Any) -> Made | None:
+    """What is not made among the first things that something holds."""
+    left, looked_at = [value], 0
+    while left and looked_at < MOST_WITHIN:
+        one = left.pop()
+        looked_at += 1
+        if isinstance(one, Made):
+            return one
+        if isinstance(one, Mapping | list | tuple):
+            inner = one.values() if isinstance(one, Mapping) else one
+            left.extend(islice(inner, MOST_WITHIN))
+    return None
+
+
+def _type(value: Any) -> str:
+    return value.type if isinstance(value, Made | Plain) else type(value).__name__
 
 
 def _is_optimiser(value: Any) -> bool:

@@ -35,6 +35,7 @@ class Opened:
     shard: Shard
     aside: tuple[Aside, ...] = ()
     notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def open_weights(path: Path, key: str | None = None) -> Opened:
@@ -85,12 +86,12 @@ def _by_mark(path: Path, file: BinaryIO, status: os.stat_result, start: bytes, k
 
         saved = read_archived(path, file, status, records, key)
     elif start.startswith(PICKLES):
-        from initaudit.checkpoint.torch_file import read_legacy
+        from initaudit.checkpoint.torch_legacy import read_legacy
 
         saved = read_legacy(path, file, status, key)
     else:
         return None
-    return Opened("torch", saved.shard, saved.aside, saved.notes)
+    return Opened("torch", saved.shard, saved.aside, saved.notes, saved.unread)
 
 
 def _is_numpy(records: Mapping[str, Record]) -> bool:

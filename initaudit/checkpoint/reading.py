@@ -102,21 +102,20 @@ class Reader:
         return piece
 
     def at(self, entry: Entry) -> Source:
-        """Where to read a tensor in the order of its elements: here, unless they are scattered, packed or held.
+        """Where to read a tensor in the order of its elements: here, unless they are scattered, packed or turned around.
 
         Raises:
             CheckpointError: the file ends before, cannot be read, or what is packed is damaged.
 
         """
-        if self.shard.held is not None:
-            return Memory(entry.begin, self.shard.held[entry.name])
-        if not entry.strides and entry.unpacked is None:
+        if not entry.strides and entry.unpacked is None and entry.byte_order == "little":
             return self
         whole = Reader(self.shard, self.file, np.empty(entry.size, np.uint8))
         raw = whole.read(entry.begin, entry.end)
         if entry.unpacked is not None:
             raw = self._inflated(entry, raw, *entry.unpacked)
-        return Memory(entry.begin, gathered(raw, entry) if entry.strides else raw)
+        data = gathered(raw, entry) if entry.strides else raw
+        return Memory(entry.begin, turned_around(data, entry) if entry.byte_order == "big" else data)
 
     def _inflated(self, entry: Entry, raw: NDArray[np.uint8], begin: int, end: int) -> NDArray[np.uint8]:
         stream = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -132,6 +131,11 @@ class Reader:
 def gathered(raw: NDArray[np.uint8], entry: Entry) -> NDArray[np.uint8]:
     """The bytes of a tensor with strides in the order of its elements, from those it is spread over."""
     return np.frombuffer(scattered(raw, entry).tobytes(), np.uint8)
+
+
+def turned_around(data: NDArray[np.uint8], entry: Entry) -> NDArray[np.uint8]:
+    """The bytes of a tensor with those of each of its elements in the other order."""
+    return data.reshape(entry.count, -1)[:, ::-1].reshape(-1)
 
 
 def scattered(raw: NDArray[np.uint8], entry: Entry) -> NDArray[np.void]:

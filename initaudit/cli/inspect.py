@@ -60,7 +60,8 @@ def inspect(
                 continue
             read += one.checkpoint.files
             inspections.append(inspection_of(one))
-            if not one.can_be_judged:
+            complaints += [f"{one.checkpoint.path}: {why}" for why in one.checkpoint.unread]
+            if not one.can_be_judged and not one.checkpoint.unread:
                 complaints.append(f"{one.checkpoint.path}: {NOTHING_TO_JUDGE}")
 
     def said(output: Output) -> str:
