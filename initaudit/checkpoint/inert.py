@@ -1,7 +1,7 @@
 """What a pickle says, as values that do nothing: no class of it is looked up, and nothing of it is called."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 MOST_TEXT, MOST_PARTS = 200, 20
 """Characters of a dictionary's key that is no string, and the parts of one that is a tuple."""
@@ -62,6 +62,7 @@ class Key:
 class Storage:
     """The data that one or several tensors share: ``count`` elements at ``offset`` bytes of what ``key`` names."""
 
+    type: ClassVar[str] = "Storage"
     key: str
     dtype: str
     """As torch calls it; that of bytes without a type is ``untyped``."""
@@ -75,6 +76,7 @@ class Storage:
 class SavedTensor:
     """A tensor as ``torch.save`` describes it; ``dtype`` is torch's name, lengths and offset are in elements."""
 
+    type: ClassVar[str] = "Tensor"
     dtype: str
     shape: tuple[int, ...]
     strides: tuple[int, ...] = ()

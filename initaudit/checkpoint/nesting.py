@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from initaudit.checkpoint.inert import Made, Plain
+from initaudit.checkpoint.inert import Made, Name, Plain, SavedTensor, Storage
 from initaudit.checkpoint.values import Aside
 
 USUAL = ("state_dict", "model_state_dict", "model_state", "model", "module", "network", "net", "weights")
@@ -178,7 +178,9 @@ def _strange_within(value: Any) -> Made | None:
 
 
 def _type(value: Any) -> str:
-    return value.type if isinstance(value, Made | Plain) else type(value).__name__
+    if isinstance(value, Name):
+        return value.dotted[:200]
+    return value.type[:200] if isinstance(value, Made | Plain | SavedTensor | Storage) else type(value).__name__
 
 
 def _is_optimiser(value: Any) -> bool:

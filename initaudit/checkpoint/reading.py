@@ -102,7 +102,7 @@ class Reader:
         return piece
 
     def at(self, entry: Entry) -> Source:
-        """Where to read a tensor in the order of its elements: here, unless they are scattered, packed or turned around.
+        """Where to read a tensor in the order of its elements: here, if they lie as they are read.
 
         Raises:
             CheckpointError: the file ends before, cannot be read, or what is packed is damaged.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from initaudit.checkpoint.inert import Made, Name, Plain, SavedTensor, Storage, key_of
-from initaudit.checkpoint.pickles import Allowance, PickleError
+from initaudit.checkpoint.opcodes import Allowance, PickleError
 from initaudit.checkpoint.torch_dtypes import STORAGES, WIDTHS
 
 MOST_DIMENSIONS, MOST_ELEMENTS = 32, 1 << 63
@@ -21,8 +21,8 @@ MOST_MORE = 3
 LATIN = ("latin1", "latin-1")
 """How pickles of Python 2's protocol spell bytes: as text in this encoding."""
 
-STEP = 32
-"""Bytes that are charged for each thing that is looked at within what a call is handed."""
+STEP, STRANGE = 32, 200
+"""Bytes that are charged for each thing that is looked at within what a call is handed, and for what is not made."""
 
 HARMLESS = {
     "torch.Size": "Size",
@@ -33,9 +33,7 @@ HARMLESS = {
 }
 """Calls whose outcome nobody needs, and what it is."""
 
-TENSORS = frozenset(
-    ["torch.Tensor", "torch._tensor.Tensor", "torch.tensor.Tensor", "torch.nn.parameter.Parameter"]
-)
+TENSORS = frozenset(["torch.Tensor", "torch._tensor.Tensor", "torch.tensor.Tensor", "torch.nn.parameter.Parameter"])
 """The classes of tensors that are nothing but their data."""
 
 
@@ -89,6 +87,7 @@ class TorchMeaning:
 
     def made(self, by: str, arguments: Any, *, is_tensor: bool = False) -> Made:
         """What stands for the outcome of a strange call, or for a new object of a strange class."""
+        self.allowance.spend(STRANGE)
         self.strange.setdefault(by)
         return Made(by, is_tensor or self._holds_tensors(arguments))
 
@@ -169,9 +168,7 @@ def _rebuild_typed(meaning: TorchMeaning, arguments: tuple[Any, ...]) -> Any:
 
 def _rebuild_untyped(meaning: TorchMeaning, arguments: tuple[Any, ...]) -> Any:
     storage, offset, shape, strides, wants_gradient, hooks, dtype, *view = arguments
-    return meaning.tensor(
-        storage, offset, shape, strides, wants_gradient, hooks, *view, dtype=_dtype_of(dtype)
-    )
+    return meaning.tensor(storage, offset, shape, strides, wants_gradient, hooks, *view, dtype=_dtype_of(dtype))
 
 
 def _rebuild_quantised(meaning: TorchMeaning, arguments: tuple[Any, ...]) -> Any:
@@ -266,11 +263,13 @@ def _default_dictionary(meaning: TorchMeaning, arguments: tuple[Any, ...]) -> di
 def _bytes_of(_: TorchMeaning, arguments: tuple[Any, ...]) -> Plain:
     text, *encoding = arguments
     if not (isinstance(text, str) or _is_plain(text, "str")) or not (encoding and encoding[0] in LATIN):
-        raise PickleError(f"refused: loading it would encode text as {str(encoding)[:50]}, and only latin1 spells bytes")
+        raise PickleError("refused: loading it would encode text otherwise than as latin1, which spells bytes")
     return Plain("bytes")
 
 
 def _byte_array(meaning: TorchMeaning, arguments: tuple[Any, ...]) -> Plain:
+    if arguments and isinstance(arguments[0], int):
+        raise PickleError(f"refused: loading it would take {arguments[0]:,} bytes of memory for nothing")
     if arguments and not _is_plain(arguments[0], "bytes"):
         _bytes_of(meaning, arguments)
     return Plain("bytearray")

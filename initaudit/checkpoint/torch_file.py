@@ -1,4 +1,4 @@
-"""A file of ``torch.save``: its structure by a reader of pickles that runs nothing, its data by offset; without torch."""
+"""A file of ``torch.save``, read without torch: its structure by a reader that runs nothing, its data by offset."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,8 @@ from initaudit.checkpoint.archive import Record
 from initaudit.checkpoint.header import MAX_TENSORS
 from initaudit.checkpoint.inert import Made, SavedTensor, Storage
 from initaudit.checkpoint.nesting import NestingError, NoStateDictError, StateDict, find_state_dict
-from initaudit.checkpoint.pickles import Allowance, PickleError, unpickle
+from initaudit.checkpoint.opcodes import Allowance, PickleError
+from initaudit.checkpoint.pickles import unpickle
 from initaudit.checkpoint.rebuilding import TorchMeaning, storage_of
 from initaudit.checkpoint.sharing import mark_shared
 from initaudit.checkpoint.strided import strided_entry
@@ -100,7 +101,9 @@ def described(
     for name, tensor in found.tensors.items():
         if isinstance(tensor, Made):
             unmade[name] = tensor.by
-            entries.append(Entry(name, "OBJECT", (), obstacle=f"is what {tensor.by[:200]} makes, which is never called"))
+            entries.append(
+                Entry(name, "OBJECT", (), obstacle=f"is what {tensor.by[:200]} makes, which is never called")
+            )
         else:
             entries.append(_entry(path, name, tensor, regions, order))
     shard = Shard(path, Stamp.of(status), mark_shared(entries), found.key)
@@ -223,7 +226,9 @@ def _entry(path: Path, name: str, tensor: SavedTensor, regions: Mapping[str, Reg
     region = regions.get(storage.key)
     if region is None or not storage.offset + storage.size <= region.end - region.begin:
         there = "none" if region is None else f"{region.end - region.begin:,}"
-        raise CheckpointError(path, f"tensor {name[:200]!r} needs {storage.size:,} bytes of data and has {there}: damaged")
+        raise CheckpointError(
+            path, f"tensor {name[:200]!r} needs {storage.size:,} bytes of data and has {there}: damaged"
+        )
     begin = region.begin + storage.offset
     entry = strided_entry(name, code, width, tensor.shape, tensor.strides, begin + tensor.offset * width)
     if not entry.obstacle and entry.end > begin + storage.size:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from initaudit.checkpoint.inert import Name, Storage
-from initaudit.checkpoint.pickles import Allowance, CutError, Meaning, PickleError, unpickle
+from initaudit.checkpoint.opcodes import Allowance, CutError, Meaning, PickleError
+from initaudit.checkpoint.pickles import unpickle
 from initaudit.checkpoint.rebuilding import TorchMeaning, storage_of
 from initaudit.checkpoint.torch_dtypes import WIDTHS
 from initaudit.checkpoint.torch_file import MOST_PICKLE, Region, Saved, described, known_again
@@ -83,9 +84,7 @@ def _part(root: Storage, view: Any) -> Storage:
     return Storage(root.key, root.dtype, count, count * width, begin * width)
 
 
-def _regions(
-    file: BinaryIO, size: int, keys: Any, roots: Mapping[str, Storage], begin: int
-) -> dict[str, Region]:
+def _regions(file: BinaryIO, size: int, keys: Any, roots: Mapping[str, Storage], begin: int) -> dict[str, Region]:
     """Where the data of each storage lies, once it is as long as its description says."""
     if not isinstance(keys, list) or len(set(map(str, keys))) < len(keys):
         raise PickleError("lists no storages, or one twice: damaged")

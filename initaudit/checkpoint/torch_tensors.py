@@ -6,7 +6,7 @@ from initaudit.checkpoint import torch_dtypes
 from initaudit.checkpoint.strided import strided_entry
 from initaudit.checkpoint.values import Entry
 
-_DTYPES = {code: getattr(torch, name) for name, code in torch_dtypes.CODES.items()}
+_DTYPES: dict[str, torch.dtype] = {code: getattr(torch, name) for name, code in torch_dtypes.CODES.items()}
 
 
 def code_of(dtype: torch.dtype) -> str:
