@@ -70,6 +70,13 @@ class Storage:
     size: int
     """How many bytes it has."""
     offset: int = 0
+    part_of: int = 0
+    """The bytes of the storage that it is a part of, if it is one."""
+
+    @property
+    def whole(self) -> int:
+        """The bytes of what its key names."""
+        return self.part_of or self.size
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -185,9 +185,17 @@ def _string(width: int) -> "Action":
     def push(machine: Machine) -> None:
         where = machine.passed(width)
         is_long = where.stop - where.start >= LONG_TEXT
-        machine.stack.append(Plain("str") if is_long else machine.data[where].decode("utf-8", "backslashreplace"))
+        machine.stack.append(Plain("str") if is_long else _text(machine.data[where]))
 
     return push
+
+
+def _text(data: bytes) -> str:
+    """Text as Python pickles it; what no file may hold of it, halves of letters, is spelt out."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "surrogatepass").encode("utf-8", "backslashreplace").decode()
 
 
 def _bytes(width: int, kind: str) -> "Action":
@@ -274,8 +282,8 @@ def _update(machine: Machine, items: list[Any]) -> None:
 def _global(machine: Machine) -> None:
     line = machine.data.index(b"\n", machine.at)
     end = machine.data.index(b"\n", line + 1)
-    module = machine.data[machine.at : line].decode("utf-8", "backslashreplace")
-    name = machine.data[line + 1 : end].decode("utf-8", "backslashreplace")
+    module = _text(machine.data[machine.at : line])
+    name = _text(machine.data[line + 1 : end])
     machine.at = end + 1
     machine.stack.append(machine.named(module, name))
 

@@ -15,9 +15,6 @@ from initaudit.checkpoint.torch_dtypes import STORAGES, WIDTHS
 MOST_DIMENSIONS, MOST_ELEMENTS = 32, 1 << 63
 """What NumPy's oldest version that is supported can hold, and what torch can count to."""
 
-MOST_MORE = 3
-"""How many arguments follow those that say where a tensor's elements lie."""
-
 LATIN = ("latin1", "latin-1")
 """How pickles of Python 2's protocol spell bytes: as text in this encoding."""
 
@@ -105,17 +102,27 @@ class TorchMeaning:
                 left.extend(inner)
         return False
 
-    def tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *more: Any, dtype: str = "") -> Any:
-        """A tensor of a storage; ``more`` are whether it wants a gradient, its hooks, and in what way it is a view."""
+    def tensor(
+        self,
+        storage: Any,
+        offset: Any,
+        shape: Any,
+        strides: Any,
+        wants_gradient: Any = False,
+        _hooks: Any = None,
+        view: Any = None,
+        *,
+        dtype: str = "",
+    ) -> Any:
+        """A tensor of a storage; ``view`` says in what other way than by strides it is one of it."""
         strange = next((part for part in (storage, offset, shape, strides) if isinstance(part, Made)), None)
         if strange is not None:
             return self.made(strange.by, (), is_tensor=True)
-        if not isinstance(storage, Storage) or not _is_natural(offset) or len(more) > MOST_MORE:
+        if not isinstance(storage, Storage) or not _is_natural(offset) or type(wants_gradient) is not bool:
             raise PickleError("its pickle makes a tensor of what is no storage: damaged")
         dtype = dtype or storage.dtype
         if dtype not in WIDTHS or dtype == "untyped":
             raise PickleError(f"its pickle makes a tensor of the dtype {dtype[:50]!r}, which is not known")
-        view = more[2] if len(more) > 2 else None
         obstacle = "is quantised" if dtype.startswith(("qint", "quint")) else ""
         if view:
             kinds = ", ".join(str(key)[:20] for key, is_on in view.items() if is_on) if isinstance(view, dict) else "?"
@@ -242,7 +249,8 @@ def _rebuild_unknown(meaning: TorchMeaning, arguments: tuple[Any, ...]) -> Any:
 
 
 def _layout(_: TorchMeaning, arguments: tuple[Any, ...]) -> Plain:
-    return Plain(str(arguments[0]).removeprefix("torch.")[:20])
+    (name,) = arguments
+    return Plain(name.removeprefix("torch.")[:20])
 
 
 def _dictionary(meaning: TorchMeaning, arguments: tuple[Any, ...]) -> dict[Any, Any]:

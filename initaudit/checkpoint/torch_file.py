@@ -1,7 +1,8 @@
 """A file of ``torch.save``, read without torch: its structure by a reader that runs nothing, its data by offset."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -9,7 +10,7 @@ from typing import Any, BinaryIO
 from initaudit.checkpoint.archive import Record
 from initaudit.checkpoint.header import MAX_TENSORS
 from initaudit.checkpoint.inert import Made, SavedTensor, Storage
-from initaudit.checkpoint.nesting import NestingError, NoStateDictError, StateDict, find_state_dict
+from initaudit.checkpoint.nesting import NestingError, NoStateDictError, StateDict, every_leaf, find_state_dict
 from initaudit.checkpoint.opcodes import Allowance, PickleError
 from initaudit.checkpoint.pickles import unpickle
 from initaudit.checkpoint.rebuilding import TorchMeaning, storage_of
@@ -106,7 +107,8 @@ def described(
             )
         else:
             entries.append(_entry(path, name, tensor, regions, order))
-    shard = Shard(path, Stamp.of(status), mark_shared(entries), found.key)
+    beside = tuple(_beside(path, root, found, regions, order))
+    shard = Shard(path, Stamp.of(status), mark_shared(entries), found.key, beside)
     # Of a file that nests its weights, much of the data belongs to what lies beside them.
     notes = [*_called(meaning), *(() if found.key else _waste(shard.entries, regions.values()))]
     return Saved(shard, found.aside, tuple(notes), tuple(_unmade(unmade)))
@@ -224,10 +226,10 @@ def _entry(path: Path, name: str, tensor: SavedTensor, regions: Mapping[str, Reg
     if storage.size == 0 or 0 in tensor.shape:
         return strided_entry(name, code, width, tensor.shape, tensor.strides, 0)
     region = regions.get(storage.key)
-    if region is None or not storage.offset + storage.size <= region.end - region.begin:
+    if region is None or storage.whole != region.end - region.begin:
         there = "none" if region is None else f"{region.end - region.begin:,}"
         raise CheckpointError(
-            path, f"tensor {name[:200]!r} needs {storage.size:,} bytes of data and has {there}: damaged"
+            path, f"tensor {name[:200]!r} needs {storage.whole:,} bytes of data and has {there}: damaged"
         )
     begin = region.begin + storage.offset
     entry = strided_entry(name, code, width, tensor.shape, tensor.strides, begin + tensor.offset * width)
@@ -235,6 +237,17 @@ def _entry(path: Path, name: str, tensor: SavedTensor, regions: Mapping[str, Reg
         raise CheckpointError(path, f"tensor {name[:200]!r} reaches beyond its data: damaged")
     # Bytes without a type are not turned around by torch, which knows no width of theirs.
     return replace(entry, byte_order=order) if storage.dtype != "untyped" else entry
+
+
+def _beside(
+    path: Path, root: Any, found: StateDict, regions: Mapping[str, Region], order: ByteOrder
+) -> Iterator[Entry]:
+    """The tensors of a file that are none of its weights, such as averaged ones, which may share bytes with these."""
+    weights = {id(tensor) for tensor in found.tensors.values()}
+    for name, tensor in every_leaf(root):
+        if isinstance(tensor, SavedTensor) and id(tensor) not in weights:
+            with suppress(CheckpointError):  # what is damaged there is nothing to the weights
+                yield _entry(path, f"{name} (beside the weights)", tensor, regions, order)
 
 
 def _waste(entries: Iterable[Entry], data: Iterable[Region]) -> Iterable[str]:

@@ -81,18 +81,18 @@ def _part(root: Storage, view: Any) -> Storage:
     if not (isinstance(key, str) and type(begin) is type(count) is int and 0 <= begin <= begin + count <= root.count):
         raise PickleError("its pickle takes a part of a storage that it does not have: damaged")
     width = WIDTHS[root.dtype]
-    return Storage(root.key, root.dtype, count, count * width, begin * width)
+    return Storage(root.key, root.dtype, count, count * width, begin * width, root.size)
 
 
 def _regions(file: BinaryIO, size: int, keys: Any, roots: Mapping[str, Storage], begin: int) -> dict[str, Region]:
     """Where the data of each storage lies, once it is as long as its description says."""
-    if not isinstance(keys, list) or len(set(map(str, keys))) < len(keys):
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or len(set(keys)) < len(keys):
         raise PickleError("lists no storages, or one twice: damaged")
     regions: dict[str, Region] = {}
     for key in keys:
-        root = roots.get(key) if isinstance(key, str) else None
+        root = roots.get(key)
         if root is None:
-            raise PickleError(f"lists the storage {str(key)[:50]!r}, which no tensor has: damaged")
+            raise PickleError(f"lists the storage {key[:50]!r}, which no tensor has: damaged")
         file.seek(begin)
         count = int.from_bytes(file.read(COUNT_BYTES), "little")
         begin += COUNT_BYTES

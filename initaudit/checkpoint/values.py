@@ -82,6 +82,8 @@ class Shard:
     entries: tuple[Entry, ...]
     key: str = ""
     """Where in the file its state dict is, of those formats that nest."""
+    beside: tuple[Entry, ...] = ()
+    """Tensors of the file that are none of its weights, and may share bytes with these."""
 
 
 @dataclass(frozen=True, slots=True)
