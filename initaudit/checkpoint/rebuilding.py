@@ -45,6 +45,8 @@ class TorchMeaning:
         self.allowance, self.refers = allowance, refers
         self.strange: dict[str, None] = {}
         """What the file would call that torch's safe loader does not, in the order of the file."""
+        self.tensors: list[SavedTensor] = []
+        """All that have data, wherever in the file they are."""
 
     def refer(self, identity: Any) -> Any:
         """The storage that a persistent identity names."""
@@ -127,7 +129,9 @@ class TorchMeaning:
         if view:
             kinds = ", ".join(str(key)[:20] for key, is_on in view.items() if is_on) if isinstance(view, dict) else "?"
             obstacle = f"is a view of another kind than by strides ({kinds})" if kinds else obstacle
-        return SavedTensor(dtype, *_lengths(shape, strides), storage, offset, obstacle=obstacle)
+        made = SavedTensor(dtype, *_lengths(shape, strides), storage, offset, obstacle=obstacle)
+        self.tensors.append(made)
+        return made
 
 
 def storage_of(kind: Any, key: str, count: Any) -> Storage:

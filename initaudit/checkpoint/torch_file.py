@@ -107,7 +107,7 @@ def described(
             )
         else:
             entries.append(_entry(path, name, tensor, regions, order))
-    beside = tuple(_beside(path, root, found, regions, order))
+    beside = tuple(_beside(path, root, meaning, found, regions, order))
     shard = Shard(path, Stamp.of(status), mark_shared(entries), found.key, beside)
     # Of a file that nests its weights, much of the data belongs to what lies beside them.
     notes = [*_called(meaning), *(() if found.key else _waste(shard.entries, regions.values()))]
@@ -240,12 +240,19 @@ def _entry(path: Path, name: str, tensor: SavedTensor, regions: Mapping[str, Reg
 
 
 def _beside(
-    path: Path, root: Any, found: StateDict, regions: Mapping[str, Region], order: ByteOrder
+    path: Path,
+    root: Any,
+    meaning: TorchMeaning,
+    found: StateDict,
+    regions: Mapping[str, Region],
+    order: ByteOrder,
 ) -> Iterator[Entry]:
     """The tensors of a file that are none of its weights, such as averaged ones, which may share bytes with these."""
+    names = {id(tensor): name for name, tensor in every_leaf(root) if isinstance(tensor, SavedTensor)}
     weights = {id(tensor) for tensor in found.tensors.values()}
-    for name, tensor in every_leaf(root):
-        if isinstance(tensor, SavedTensor) and id(tensor) not in weights:
+    for tensor in meaning.tensors:
+        if id(tensor) not in weights:
+            name = names.get(id(tensor), "a tensor within an object")
             with suppress(CheckpointError):  # what is damaged there is nothing to the weights
                 yield _entry(path, f"{name} (beside the weights)", tensor, regions, order)
 
