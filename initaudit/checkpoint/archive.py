@@ -43,7 +43,9 @@ def read_records(path: Path, file: BinaryIO, size: int) -> dict[str, Record]:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            records = [_record(path, file, size, info) for info in archive.infolist() if not info.is_dir()]
+            records = [
+                _record(path, file, size, info) for info in archive.infolist() if not info.filename.endswith("/")
+            ]
     # A directory that is damaged may name a version of the format that zipfile has not: NotImplementedError.
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, struct.error) as error:
         raise CheckpointError(path, f"is a damaged zip archive ({error}): truncated download?") from error
@@ -59,6 +61,8 @@ def read_records(path: Path, file: BinaryIO, size: int) -> dict[str, Record]:
 
 
 def _record(path: Path, file: BinaryIO, size: int, info: zipfile.ZipInfo) -> Record:
+    if not info.filename or info.filename != info.orig_filename:  # up to a NUL for one reader, beyond it for another
+        raise CheckpointError(path, f"is a zip archive in which {info.orig_filename[:200]!r} is no record's name")
     where = f"record {info.filename[:200]!r}"
     if ".." in info.filename.split("/") or info.filename.startswith("/"):
         raise CheckpointError(path, f"is a zip archive whose {where} leads out of it")
