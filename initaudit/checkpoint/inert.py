@@ -50,9 +50,13 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A dictionary's key that is no string, by its text: the text's hash is one that nobody can aim at."""
+    """A dictionary's key that is no string, by its text, whose hash is one that nobody can aim at.
+
+    Objects of one text differ by their ``identity``.
+    """
 
     text: str
+    identity: int = 0
 
     def __repr__(self) -> str:
         return self.text
@@ -113,8 +117,8 @@ def key_of(value: Any) -> "str | Key":
     if isinstance(value, tuple):
         if len(value) > MOST_PARTS or any(isinstance(part, tuple) for part in value):
             raise ValueError("has a key that is a long or nested tuple")
-        return Key(f"({', '.join(_text(part) for part in value)})")
-    return Key(_text(value))
+        return Key(f"({', '.join(_text(part) for part in value)})", sum(map(_identity, value)))
+    return Key(_text(value), _identity(value))
 
 
 def _text(value: Any) -> str:
@@ -128,4 +132,8 @@ def _text(value: Any) -> str:
         return value.dotted
     if isinstance(value, list | dict):
         raise ValueError(f"has a key that is a {type(value).__name__}")
-    return f"{getattr(value, 'type', type(value).__name__)} at {id(value):#x}"
+    return str(getattr(value, "type", type(value).__name__))
+
+
+def _identity(value: Any) -> int:
+    return 0 if value is None or isinstance(value, int | float | str | Name) else id(value)

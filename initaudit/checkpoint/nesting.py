@@ -197,16 +197,18 @@ def _beside(path: Path, value: Any, search: _Search) -> Aside:
     if strange is None:
         return Aside(name, _type(value), "lies beside the weights")
     what = "is" if strange is value else "lies beside the weights and holds"
+    if isinstance(strange, Name):
+        return Aside(name, _type(value), f"{what} {strange.dotted[:200]}, which is never imported")
     return Aside(name, _type(value), f"{what} what {strange.by[:200]} makes, which is never called")
 
 
-def _strange_within(value: Any) -> Made | None:
-    """What is not made among the first things that something holds."""
+def _strange_within(value: Any) -> Made | Name | None:
+    """What is not made or imported among the first things that something holds; torch's own constants are harmless."""
     left, looked_at = [value], 0
     while left and looked_at < MOST_WITHIN:
         one = left.pop()
         looked_at += 1
-        if isinstance(one, Made):
+        if isinstance(one, Made) or (isinstance(one, Name) and one.module != "torch"):
             return one
         if isinstance(one, Mapping | list | tuple):
             inner = one.values() if isinstance(one, Mapping) else one

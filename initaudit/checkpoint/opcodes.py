@@ -35,6 +35,9 @@ class CutError(PickleError):
 class Meaning(Protocol):
     """What the calls in a pickle stand for."""
 
+    def look_up(self, name: Name) -> Name:
+        """Take note of what would be imported."""
+
     def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         """What stands for the outcome of a call, or for a new object of a class."""
 
@@ -113,7 +116,9 @@ class Machine:
     def named(self, module: str, name: str) -> Name:
         """What would be imported, by the names that it has in Python 3."""
         key = _RENAMED.get(module, module), name
-        return self.names.setdefault(key, Name(*key))
+        if key not in self.names:
+            self.names[key] = self.meaning.look_up(Name(*key))
+        return self.names[key]
 
 
 def _protocol(machine: Machine) -> None:
@@ -374,8 +379,8 @@ _OPCODES: dict[bytes, tuple[int, int, Action]] = {
     b"\x90": (0, 16, _add_items),
     b"s": (0, 120, _set_item),
     b"u": (0, 120, _set_items),
-    b"c": (NAMES, 180, _global),
-    b"\x93": (0, 200, _stack_global),
+    b"c": (NAMES, 360, _global),
+    b"\x93": (0, 360, _stack_global),
     b"R": (0, 120, _reduce),
     b"\x81": (0, 120, _reduce),
     b"\x92": (0, 120, _new_with_names),

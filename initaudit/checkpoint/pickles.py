@@ -41,7 +41,7 @@ def unpickle(data: bytes, begin: int, meaning: Meaning, allowance: Allowance) ->
         return machine.run(), end
     except PickleError:
         raise
-    except (IndexError, ValueError, TypeError, OverflowError, AttributeError, RecursionError) as error:
+    except (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, RecursionError) as error:
         raise PickleError(f"its pickle is damaged ({type(error).__name__})") from error
 
 

@@ -34,6 +34,9 @@ TENSORS = frozenset(["torch.Tensor", "torch._tensor.Tensor", "torch.tensor.Tenso
 """The classes of tensors that are nothing but their data."""
 
 
+NEEDED = frozenset(["copyreg._reconstructor", "copyreg.__newobj__", "builtins.object"])
+"""What pickles name to say that what follows is an object."""
+
 OF_STORAGES = frozenset(["torch", "torch.cuda", "torch.storage"])
 """The modules in which the classes of storages are."""
 
@@ -44,7 +47,7 @@ class TorchMeaning:
     def __init__(self, allowance: Allowance, refers: Callable[[tuple[Any, ...]], Any]) -> None:
         self.allowance, self.refers = allowance, refers
         self.strange: dict[str, None] = {}
-        """What the file would call that torch's safe loader does not, in the order of the file."""
+        """What the file would import or call that torch's safe loader does not, in the order of the file."""
         self.tensors: list[SavedTensor] = []
         """All that have data, wherever in the file they are."""
 
@@ -53,6 +56,12 @@ class TorchMeaning:
         if type(identity) is not tuple or not identity:
             raise PickleError("its pickle refers to something by what is no storage's name: damaged")
         return self.refers(identity)
+
+    def look_up(self, name: Name) -> Name:
+        """Take note of what would be imported that is strange."""
+        if not _is_known(name):
+            self.strange.setdefault(name.dotted)
+        return name
 
     def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         """What stands for the outcome of a call, or for a new object of a class."""
@@ -67,7 +76,7 @@ class TorchMeaning:
                 return known(self, arguments)
             if dotted in HARMLESS:
                 return arguments[0] if dotted == "torch.Size" else Plain(HARMLESS[dotted])
-        except (ValueError, TypeError, IndexError) as error:
+        except (LookupError, ValueError, TypeError) as error:
             if isinstance(error, PickleError):
                 raise
             raise PickleError(f"its pickle calls {dotted[:100]} with what it does not take: damaged") from error
@@ -87,7 +96,6 @@ class TorchMeaning:
     def made(self, by: str, arguments: Any, *, is_tensor: bool = False) -> Made:
         """What stands for the outcome of a strange call, or for a new object of a strange class."""
         self.allowance.spend(STRANGE)
-        self.strange.setdefault(by)
         return Made(by, is_tensor or self._holds_tensors(arguments))
 
     def _holds_tensors(self, thing: Any) -> bool:
@@ -164,6 +172,16 @@ def _count(shape: Iterable[int]) -> int:
 
 def _is_natural(number: Any) -> bool:
     return type(number) is int and 0 <= number < MOST_ELEMENTS
+
+
+def _is_known(name: Name) -> bool:
+    """Whether torch's safe loader takes a name, or Python needs it to make any object."""
+    dotted = name.dotted
+    if dotted in NEEDED or dotted in HARMLESS or dotted in TENSORS:
+        return True
+    if name.module in OF_STORAGES and (name.name in STORAGES or name.name in WIDTHS or name.name.startswith("per_")):
+        return True
+    return dotted in _CALLS and dotted != "collections.defaultdict"
 
 
 def _dtype_of(name: Any) -> str:
@@ -268,7 +286,6 @@ def _dictionary(meaning: TorchMeaning, arguments: tuple[Any, ...]) -> dict[Any, 
 
 
 def _default_dictionary(meaning: TorchMeaning, arguments: tuple[Any, ...]) -> dict[Any, Any]:
-    meaning.strange.setdefault("collections.defaultdict")
     return _dictionary(meaning, arguments[1:])
 
 

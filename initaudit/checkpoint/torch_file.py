@@ -204,15 +204,17 @@ def _listed(names: Iterable[str]) -> str:
 def _called(meaning: TorchMeaning) -> Iterable[str]:
     """A note of what torch would have to be told to trust."""
     if meaning.strange:
-        yield f"loading it with weights_only=False would call {_listed(meaning.strange)}; nothing of it was run"
+        names = _listed(meaning.strange)
+        yield f"loading it with weights_only=False would import or call {names}; nothing of it was run"
 
 
 def _unmade(unmade: Mapping[str, str]) -> Iterable[str]:
     """What is said of tensors that strange calls would make."""
     if unmade:
-        said = f"{len(unmade):,} tensors are" if len(unmade) > 1 else "1 tensor is"
+        said = f"{len(unmade):,} tensors are" if len(unmade) > 1 else "a tensor is"
         makers = _listed(dict.fromkeys(unmade.values()))
-        yield f"{said} not judged ({_listed(unmade)}), since only {makers} could make them, which is never called"
+        why = f"only {makers} could make what is there, which is never called"
+        yield f"{said} not judged ({_listed(unmade)}), since {why}"
 
 
 def _entry(path: Path, name: str, tensor: SavedTensor, regions: Mapping[str, Region], order: ByteOrder) -> Entry:

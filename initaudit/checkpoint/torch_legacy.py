@@ -68,8 +68,8 @@ def _referred(identity: tuple[Any, ...], storages: dict[str, Storage], roots: di
     if len(identity) != 6 or identity[0] != "storage":
         raise PickleError("its pickle refers to something that is no storage: damaged")
     _, kind, key, _location, count, view = identity
-    if not isinstance(key, str):
-        raise PickleError("its pickle names a storage by what is no text: damaged")
+    if not isinstance(key, str) or not (view is None or (isinstance(view, tuple) and len(view) == 3)):
+        raise PickleError("its pickle names a storage by what is no name of one: damaged")
     root = known_again(key, storage_of(kind, key, count), storages)
     roots[key] = root
     return root if view is None else known_again(view[0], _part(root, view), storages)
