@@ -90,7 +90,7 @@ def find_state_dict(root: Any, is_tensor: Callable[[Any], bool], key: str | None
     return StateDict(".".join(path), tensors, tuple(_beside(*one, search) for one in beside[:MOST_ASIDE]))
 
 
-def every_leaf(root: Any) -> Iterator[tuple[str, Any]]:
+def leaves_by_name(root: Any) -> Iterator[tuple[str, Any]]:
     """What mappings, lists and tuples hold, however they are nested, as far as it is looked at."""
     stack: list[tuple[str, Iterator[tuple[Any, Any]]]] = [("", iter([("", root)]))]
     seen: set[int] = set()

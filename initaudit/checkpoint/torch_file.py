@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from initaudit.checkpoint.archive import Record
 from initaudit.checkpoint.header import MAX_TENSORS
 from initaudit.checkpoint.inert import Made, SavedTensor, Storage
-from initaudit.checkpoint.nesting import NestingError, NoStateDictError, StateDict, every_leaf, find_state_dict
+from initaudit.checkpoint.nesting import NestingError, NoStateDictError, StateDict, find_state_dict, leaves_by_name
 from initaudit.checkpoint.opcodes import Allowance, PickleError
 from initaudit.checkpoint.pickles import unpickle
 from initaudit.checkpoint.rebuilding import TorchMeaning, storage_of
@@ -250,7 +250,7 @@ def _beside(
     order: ByteOrder,
 ) -> Iterator[Entry]:
     """The tensors of a file that are none of its weights, such as averaged ones, which may share bytes with these."""
-    names = {id(tensor): name for name, tensor in every_leaf(root) if isinstance(tensor, SavedTensor)}
+    names = {id(tensor): name for name, tensor in leaves_by_name(root) if isinstance(tensor, SavedTensor)}
     weights = {id(tensor) for tensor in found.tensors.values()}
     for tensor in meaning.tensors:
         if id(tensor) not in weights:
