@@ -108,6 +108,12 @@ def test_nothing_is_imported_to_read_a_pickle() -> None:
     assert (made.by, "this" in sys.modules) == ("this.zen", False)
 
 
+@pytest.mark.parametrize("name", [b"os\x1b[31m\nsystem\n", "os\nsy‮stem\n".encode()], ids=["escape", "turned"])
+def test_a_name_that_cannot_be_printed_is_refused(name: bytes) -> None:
+    with pytest.raises(PickleError, match="cannot be printed"):
+        loaded(P2 + b"c" + name + b".")
+
+
 @pytest.mark.parametrize(
     "opcodes",
     [b"\x82\x01.", b"(ios\nsystem\n.", b"(cos\nsystem\nU\x04trueo.", b"I1\n.", b"\x8b\xff\xff\xff\x7f.", b"\x97."],

@@ -116,6 +116,8 @@ class Machine:
     def named(self, module: str, name: str) -> Name:
         """What would be imported, by the names that it has in Python 3."""
         key = _RENAMED.get(module, module), name
+        if not f"{module}{name}".isprintable():
+            raise PickleError("its pickle names something by what cannot be printed: damaged")
         if key not in self.names:
             self.names[key] = self.meaning.look_up(Name(*key))
         return self.names[key]

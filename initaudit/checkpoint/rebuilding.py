@@ -135,8 +135,8 @@ class TorchMeaning:
             raise PickleError(f"its pickle makes a tensor of the dtype {dtype[:50]!r}, which is not known")
         obstacle = "is quantised" if dtype.startswith(("qint", "quint")) else ""
         if view:
-            kinds = ", ".join(str(key)[:20] for key, is_on in view.items() if is_on) if isinstance(view, dict) else "?"
-            obstacle = f"is a view of another kind than by strides ({kinds})" if kinds else obstacle
+            kinds = [_spelt(key) for key, is_on in view.items() if is_on] if isinstance(view, dict) else ["?"]
+            obstacle = f"is a view of another kind than by strides ({', '.join(kinds)})" if kinds else obstacle
         made = SavedTensor(dtype, *_lengths(shape, strides), storage, offset, obstacle=obstacle)
         self.tensors.append(made)
         return made
@@ -270,9 +270,14 @@ def _rebuild_unknown(meaning: TorchMeaning, arguments: tuple[Any, ...]) -> Any:
     return meaning.made(name, (), is_tensor=True)
 
 
+def _spelt(name: Any) -> str:
+    """A name in the words of a report, if it is one."""
+    return name[:20] if isinstance(name, str) and name.isidentifier() else "?"
+
+
 def _layout(_: TorchMeaning, arguments: tuple[Any, ...]) -> Plain:
     (name,) = arguments
-    return Plain(name.removeprefix("torch.")[:20])
+    return Plain(_spelt(name.removeprefix("torch.")))
 
 
 def _dictionary(meaning: TorchMeaning, arguments: tuple[Any, ...]) -> dict[Any, Any]:

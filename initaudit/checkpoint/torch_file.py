@@ -28,8 +28,8 @@ CONTROL = ("data.pkl", "byteorder", "constants.pkl")
 
 ORDERS: Mapping[bytes, ByteOrder] = {b"little": "little", b"big": "big"}
 
-MOST_LISTED = 4
-"""How many of the names of a kind a message lists."""
+MOST_LISTED, MOST_NOTED = 4, 20
+"""How many of the names of a kind a message lists, and a note, in which nothing should hide."""
 
 WASTE = 0.5
 """The part of the data from which on it is said that no tensor refers to it."""
@@ -195,16 +195,16 @@ def _why_refused(strange: list[str]) -> str:
     return ""
 
 
-def _listed(names: Iterable[str]) -> str:
+def _listed(names: Iterable[str], most: int = MOST_LISTED) -> str:
     listed = [name[:100] for name in names]
-    more = f" and {len(listed) - MOST_LISTED:,} more" if len(listed) > MOST_LISTED else ""
-    return ", ".join(listed[:MOST_LISTED]) + more
+    more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 def _called(meaning: TorchMeaning) -> Iterable[str]:
     """A note of what torch would have to be told to trust."""
     if meaning.strange:
-        names = _listed(meaning.strange)
+        names = _listed(meaning.strange, MOST_NOTED)
         yield f"loading it with weights_only=False would import or call {names}; nothing of it was run"
 
 
@@ -214,7 +214,7 @@ def _unmade(unmade: Mapping[str, str]) -> Iterable[str]:
         said = f"{len(unmade):,} tensors are" if len(unmade) > 1 else "a tensor is"
         makers = _listed(dict.fromkeys(unmade.values()))
         why = f"only {makers} could make what is there, which is never called"
-        yield f"{said} not judged ({_listed(unmade)}), since {why}"
+        yield f"{said} not judged ({_listed(map(repr, unmade))}), since {why}"
 
 
 def _entry(path: Path, name: str, tensor: SavedTensor, regions: Mapping[str, Region], order: ByteOrder) -> Entry:
