@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from initaudit.checkpoint.allowance import Allowance, CutError, PickleError
 from initaudit.checkpoint.inert import Key, Made, Name
-from initaudit.checkpoint.opcodes import Allowance, CutError, PickleError
 from initaudit.checkpoint.pickles import unpickle
 from tests.checkpoints import spawn_python, written
 

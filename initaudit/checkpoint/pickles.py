@@ -6,6 +6,7 @@ build at most, in bytes, is added up. So a pickle that is meant to fill the memo
 
 from typing import Any
 
+from initaudit.checkpoint.allowance import Allowance, CutError, PickleError
 from initaudit.checkpoint.opcodes import (
     COSTS,
     FETCHING,
@@ -19,11 +20,8 @@ from initaudit.checkpoint.opcodes import (
     SIMPLE,
     STOP,
     TEXTS,
-    Allowance,
-    CutError,
     Machine,
     Meaning,
-    PickleError,
 )
 
 

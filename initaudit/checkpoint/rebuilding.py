@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from initaudit.checkpoint.allowance import Allowance, PickleError
 from initaudit.checkpoint.inert import Made, Name, Plain, SavedTensor, Storage, key_of
-from initaudit.checkpoint.opcodes import Allowance, PickleError
 from initaudit.checkpoint.torch_dtypes import STORAGES, WIDTHS
 
 MOST_DIMENSIONS, MOST_ELEMENTS = 32, 1 << 63

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from initaudit.checkpoint.allowance import Allowance, PickleError
 from initaudit.checkpoint.archive import Record
 from initaudit.checkpoint.header import MAX_TENSORS
 from initaudit.checkpoint.inert import Made, SavedTensor, Storage
 from initaudit.checkpoint.nesting import NestingError, NoStateDictError, StateDict, find_state_dict, leaves_by_name
-from initaudit.checkpoint.opcodes import Allowance, PickleError
 from initaudit.checkpoint.pickles import unpickle
 from initaudit.checkpoint.rebuilding import TorchMeaning, storage_of
 from initaudit.checkpoint.sharing import mark_shared

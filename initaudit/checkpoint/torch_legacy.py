@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from initaudit.checkpoint.allowance import Allowance, CutError, PickleError
 from initaudit.checkpoint.inert import Name, Storage
-from initaudit.checkpoint.opcodes import Allowance, CutError, Meaning, PickleError
+from initaudit.checkpoint.opcodes import Meaning
 from initaudit.checkpoint.pickles import unpickle
 from initaudit.checkpoint.rebuilding import TorchMeaning, storage_of
 from initaudit.checkpoint.torch_dtypes import WIDTHS
