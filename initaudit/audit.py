@@ -55,7 +55,8 @@ def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()
         if reason is not None:
             not_judged.append(NotJudged(checkpoint.path, entry.name, entry.dtype, reason))
     not_judged += [NotJudged(checkpoint.path, row.name, row.type, row.reason) for row in checkpoint.aside]
-    if not one.can_be_judged:
+    failures += [Failure(checkpoint.path, why) for why in checkpoint.unread]
+    if not one.can_be_judged and not checkpoint.unread:
         failures.append(Failure(checkpoint.path, NOTHING_TO_JUDGE))
     return Audited(
         checkpoint=checkpoint,

@@ -231,7 +231,7 @@ def _batches(judged: Iterable[Shard]) -> Iterator[Shard]:
         for entry in shard.entries:
             more = entry.size + TENSOR_BYTES
             if run and effort + more > BATCH_BYTES:
-                yield _part(shard, run)
+                yield replace(shard, entries=tuple(run))
                 run, effort = [], 0
             run.append(entry)
             effort += more
@@ -240,10 +240,9 @@ def _batches(judged: Iterable[Shard]) -> Iterator[Shard]:
 
 
 def _part(shard: Shard, entries: Sequence[Entry]) -> Shard:
-    """A shard of some of its entries, with the bytes of no others: a part goes to its process through a pipe."""
-    held = shard.held if shard.held is None else {entry.name: shard.held[entry.name] for entry in entries}
+    """A shard of some of its entries, with the checksums of no others: a part goes to its process through a pipe."""
     sums = {entry.name: shard.sums[entry.name] for entry in entries if entry.name in shard.sums}
-    return replace(shard, entries=tuple(entries), held=held, records=(), sums=sums)
+    return replace(shard, entries=tuple(entries), records=(), sums=sums)
 
 
 def _bytes(batch: Shard) -> int:

@@ -208,13 +208,6 @@ def test_what_cannot_be_judged_is_listed_and_the_rest_is_judged(
     assert (row.tensor, reason in row.reason) == ("odd", True)
 
 
-def test_torch_may_know_offsets_of_fake_tensors_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.serialization, "_is_meta_location", lambda _: False)  # as before there was such a case
-    torch.save({**tensors(faulty()), "planned": torch.empty(3, device="meta")}, tmp_path / "model.pt")
-    rows = found(audit([tmp_path / "model.pt"], RULES))
-    assert [row[:2] for row in rows] == [("IA101", ("fc2.weight",)), ("IA504", ("planned",))]
-
-
 def test_a_slice_that_keeps_all_it_was_cut_from_is_noted(tmp_path: Path) -> None:
     torch.save({"fc.weight": torch.randn(4000, 64)[:64]}, tmp_path / "model.pt")
     assert "bytes are no tensor's" in run("check", tmp_path / "model.pt").out
@@ -301,9 +294,20 @@ def test_a_damaged_array_is_refused(tmp_path: Path, harm: Callable[[bytes], byte
     assert words in outcome.err
 
 
-def test_numpy_files_need_no_torch(tmp_path: Path) -> None:
-    numpy_stored(tmp_path / "model.npz", faulty())
-    program = "import sys; sys.modules['torch'] = None; from initaudit.cli import main; sys.exit(main())"
-    outcome = spawn_python("-c", program, "check", tmp_path / "model.npz")
-    assert outcome.status == 1
-    assert "IA101 zero-weight" in outcome.out
+WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from initaudit.cli import main; sys.exit(main())"
+
+
+@pytest.mark.parametrize("write", WAYS, ids=lambda write: write.__name__)
+@pytest.mark.parametrize("command", ["check", "inspect"])
+def test_no_format_needs_torch_to_be_read(tmp_path: Path, write: Write, command: str) -> None:
+    path = tmp_path / "model"
+    write(path, faulty())
+    outcome = spawn_python("-c", WITHOUT_TORCH, command, path)
+    assert (outcome.status, outcome.err) == (int(command == "check"), "")
+    assert ("IA101 zero-weight" if command == "check" else "fc2.weight") in outcome.out
+
+
+def test_torch_is_not_imported_to_read_its_files_where_it_is_there(tmp_path: Path) -> None:
+    archive(tmp_path / "model.pt", faulty())
+    program = "import sys; from initaudit.cli import main; main(); sys.exit('torch' in sys.modules)"
+    assert spawn_python("-c", program, "check", tmp_path / "model.pt").status == 0

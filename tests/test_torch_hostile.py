@@ -86,9 +86,9 @@ def scattered() -> bytes:
     return rezipped(saved(net()), change=lambda records: records.update({"elsewhere/data/9": b"x"}))
 
 
-def big_endian() -> bytes:
+def with_byte_order(order: bytes) -> bytes:
     def turn(records: dict[str, bytes]) -> None:
-        records[next(name for name in records if name.endswith("byteorder"))] = b"big"
+        records[next(name for name in records if name.endswith("byteorder"))] = order
 
     return rezipped(saved(net()), change=turn)
 
@@ -147,7 +147,7 @@ REFUSED = {
     "pickle-twice": (lambda: rezipped(saved(net()), twice="data.pkl"), ("data.pkl", "twice")),
     "leads-out": (escaping, ("evil", "leads out")),
     "two-folders": (scattered, ("one folder",)),
-    "big-endian": (big_endian, ("big-endian",)),
+    "no-byte-order": (lambda: with_byte_order(b"middle"), ("byte order", "middle")),
     "torchscript": (script, ("TorchScript", "state_dict")),
     "bomb": (bomb, ("compressed",)),
     "system-call": (lambda: saved({"a": Call(os.system, "true")}), ("refused", "posix.system")),
@@ -157,7 +157,7 @@ REFUSED = {
         ("refused", "posix.system"),
     ),
     "whole-module": (lambda: saved(torch.nn.Linear(2, 2)), ("torch.nn.modules.linear.Linear", "state_dict")),
-    "namespace": (lambda: saved({"model": net(), "args": argparse.Namespace()}), ("argparse.Namespace",)),
+    "nothing-but-objects": (lambda: saved({"args": argparse.Namespace()}), ("argparse.Namespace",)),
     "plain-pickle": (lambda: pickle.dumps({"a": 1}), ("pickle",)),
     "pickled-array": (lambda: pickle.dumps({"a": np.ones(3)}), ("pickle",)),
     "one-tensor": (lambda: saved(torch.zeros(3)), ("one tensor", "state_dict")),
@@ -235,7 +235,9 @@ def test_no_code_in_a_pickle_is_run(tmp_path: Path, command: str, how: dict[str,
     harmful = {**net(), "harm": Call(os.system, f"touch {trace}"), "more": Call(open, str(trace), "w")}
     path = written(tmp_path / "model.pt", saved(harmful, **how))
     outcome = run(command, path, *(["--in-place"] if command == "fix" else []))
-    assert outcome.status == 2
+    assert (outcome.status, outcome.err) == (0, "")
+    if command == "check":
+        assert "would import or call posix.system, io.open; nothing of it was run" in outcome.out
     assert not trace.exists()
     pickle.loads(pickle.dumps(Call(os.system, f"touch {trace}")))
     assert trace.exists()  # as it would have, had the pickle been loaded as pickles are
@@ -292,23 +294,6 @@ def test_a_checksum_that_is_wrong_is_no_reason_to_refuse(tmp_path: Path) -> None
     assert checksum in content
     path = written(tmp_path / "model.pt", bytes(content.replace(checksum, b"\0\0\0\0")))
     assert run("check", path).status == 0  # as torch.load has it, which looks at none
-
-
-def test_torch_that_is_too_old_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = written(tmp_path / "model.pt", saved(net()))
-    monkeypatch.setattr(torch, "__version__", "2.5.1+cu121")
-    outcome = run("check", path)
-    assert outcome.status == 2
-    assert "torch 2.5.1+cu121 cannot read safely: 2.10 or later can" in outcome.err
-
-
-def test_without_torch_it_is_said_how_to_get_it(tmp_path: Path) -> None:
-    path = written(tmp_path / "model.pt", saved(net()))
-    program = "import sys; sys.modules['torch'] = None; from initaudit.cli import main; sys.exit(main())"
-    outcome = spawn_python("-c", program, "check", path)
-    assert outcome.status == 2
-    (complaint,) = outcome.complaints
-    assert "pip install 'initaudit[torch]'" in complaint
 
 
 SMALL = saved({"state_dict": {"fc.weight": torch.ones(4, 3), "fc.bias": torch.zeros(4)}, "epoch": 1})

@@ -142,10 +142,30 @@ def before_archives(path: Path) -> None:
     torch.save(model, path, _use_new_zipfile_serialization=False)
 
 
+def big_endian(path: Path) -> None:
+    torch.save({name: torch.from_numpy(values) for name, values in faulty().items()}, path)
+    content = path.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, b"big" if name.endswith("byteorder") else old.read(name))
+
+
+def test_a_file_from_before_archives_is_repaired(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    before_archives(path)
+    before = torch.load(path, weights_only=True)
+    outcome = run("fix", path, "--in-place")
+    assert (outcome.status, outcome.err) == (0, "")
+    after = torch.load(path, weights_only=True)
+    assert [name for name, tensor in before.items() if not torch.equal(tensor, after[name])] == ["fc2.weight"]
+    assert after["fc2.weight"].std().item() == pytest.approx(96**-0.5, rel=0.05)
+    assert audit([path], RULES).ok("warning")
+
+
 @pytest.mark.parametrize(
     ("write", "words"),
-    [(compressed, "numpy.savez"), (before_archives, "torch.save")],
-    ids=["compressed", "before-1.6"],
+    [(compressed, "numpy.savez"), (big_endian, "big-endian")],
+    ids=["compressed", "big-endian"],
 )
 def test_what_cannot_be_patched_is_left_as_it_is_and_the_way_out_is_named(
     tmp_path: Path, write: Any, words: str

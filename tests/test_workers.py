@@ -1,15 +1,12 @@
 """Several processes measure what one does, to the last bit, and fail as one does."""
 
 import signal
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import torch
 
 from initaudit import workers
 from initaudit.audit import audit
-from initaudit.checkpoint.values import Shard
 from initaudit.errors import CheckpointError
 from initaudit.registry import load_rules
 from initaudit.report.json import render
@@ -46,27 +43,6 @@ def test_progress_is_told_of_every_byte(tmp_path: Path) -> None:
     read(checkpoint, workers=2, progress=told.append)
     assert sum(told) == checkpoint.bytes
     assert len(told) > 2
-
-
-def test_a_batch_of_a_file_that_is_held_in_memory_carries_its_own_tensors_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = {name: torch.from_numpy(values) for name, values in vit(Draw()).items()}
-    torch.save(model, tmp_path / "model.pt", _use_new_zipfile_serialization=False)
-    (checkpoint,), _ = open_paths([tmp_path / "model.pt"])
-    batches: list[Shard] = []
-
-    def measure_batch(batch: Shard, *progress: object, histograms: bool) -> workers.Measured:
-        batches.append(batch)
-        return measured_batch(batch, histograms=histograms)
-
-    measured_batch = workers.measure_batch
-    expected = read(checkpoint).statistics
-    monkeypatch.setattr(workers, "measure_batch", measure_batch)
-    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", lambda count, **more: ThreadPoolExecutor(count))
-    assert read(checkpoint, workers=2).statistics == expected
-    assert len(batches) > 2
-    assert all(batch.held is not None and batch.held.keys() == {e.name for e in batch.entries} for batch in batches)
 
 
 def test_a_file_that_was_changed_is_an_error_whoever_reads_it(tmp_path: Path) -> None:

@@ -37,6 +37,9 @@ FLAGS = 0x080E
 The others say that it is encrypted, or packed in ways that no reader of weights knows.
 """
 
+FOLDER = 0x10
+"""What marks a record as a folder, of which PyTorch reads nothing."""
+
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -95,6 +98,8 @@ def _record(path: Path, file: BinaryIO, size: int, info: zipfile.ZipInfo) -> Rec
         raise CheckpointError(path, f"is a damaged zip archive: {where} is not whole: truncated download?")
     if file.read(name_length) != info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437"):
         raise CheckpointError(path, f"is a damaged zip archive: {where} has two names")
+    if info.external_attr & FOLDER:
+        raise CheckpointError(path, f"is a damaged zip archive: {where} is marked as a folder")
     is_packed = info.compress_type != zipfile.ZIP_STORED
     if not is_packed and info.file_size != info.compress_size:
         raise CheckpointError(path, f"is a damaged zip archive: {where} has two sizes")

@@ -51,8 +51,6 @@ def with_checksums(shard: Shard, records: Mapping[str, Record]) -> Shard:
     """
     if not any(record.checksum for record in records.values()):
         return shard
-    if shard.held is not None:
-        return replace(shard, records=tuple(records.values()))
     begins = sorted(entry.begin for entry in shard.entries if entry.size)
     kept = []
     for record in records.values():

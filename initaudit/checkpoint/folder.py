@@ -166,13 +166,13 @@ def _open_file(path: Path, key: str | None) -> Checkpoint:
     config, why_not = _read_config(path.parent)
     if path.name.endswith(INDEX_SUFFIX):
         index = read_index(path)
-        form, shards, notes, aside = index.format, index.shards, index.notes, index.aside
+        form, shards, notes, aside, unread = index.format, index.shards, index.notes, index.aside, index.unread
     else:
         found = open_weights(path, key)
-        form, shards, aside = found.format, (found.shard,), found.aside
+        form, shards, aside, unread = found.format, (found.shard,), found.aside, found.unread
         notes = (*suffix_note(path, found.format), *found.notes)
     alike = _look_alikes(entry.name for shard in shards for entry in shard.entries)
-    return Checkpoint(str(path), form, shards, config, (*notes, *why_not, *alike), aside)
+    return Checkpoint(str(path), form, shards, config, (*notes, *why_not, *alike), aside, unread)
 
 
 def _read_config(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:

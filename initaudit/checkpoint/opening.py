@@ -37,6 +37,7 @@ class Opened:
     shard: Shard
     aside: tuple[Aside, ...] = ()
     notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def open_weights(path: Path, key: str | None = None) -> Opened:
@@ -106,12 +107,12 @@ def _by_mark(path: Path, file: BinaryIO, status: os.stat_result, start: bytes, k
         from initaudit.checkpoint.torch_file import read_archived
 
         saved = read_archived(path, file, status, records, key)
-        return Opened("torch", with_checksums(saved.shard, records), saved.aside, saved.notes)
+        return Opened("torch", with_checksums(saved.shard, records), saved.aside, saved.notes, saved.unread)
     if start.startswith(PICKLES):
-        from initaudit.checkpoint.torch_file import read_legacy
+        from initaudit.checkpoint.torch_legacy import read_legacy
 
         saved = read_legacy(path, file, status, key)
-        return Opened("torch", saved.shard, saved.aside, saved.notes)
+        return Opened("torch", saved.shard, saved.aside, saved.notes, saved.unread)
     return None
 
 

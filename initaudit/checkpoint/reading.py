@@ -100,23 +100,22 @@ class Reader:
         return piece
 
     def at(self, entry: Entry) -> Source:
-        """Where to read a tensor in the order of its elements: here, unless they are scattered, packed or held.
+        """Where to read a tensor in the order of its elements: here, if they lie as they are read.
 
         Raises:
             CheckpointError: the file ends before, cannot be read, or what is packed is damaged.
 
         """
-        if self.shard.held is not None:
-            return Memory(entry.begin, self.shard.held[entry.name])
         checksum = self.shard.sums.get(entry.name)
-        if not entry.strides and entry.unpacked is None:
+        if not entry.strides and entry.unpacked is None and entry.byte_order == "little":
             return self if checksum is None else Checked(self, checksum, entry.begin, entry.end, checksum.begun)
         whole = Reader(self.shard, self.file, np.empty(entry.size, np.uint8))
         raw = whole.read(entry.begin, entry.end)
         total = zlib.crc32(raw.data, checksum.begun) if checksum is not None and entry.unpacked is None else 0
         if entry.unpacked is not None:
             raw, total = self._inflated(entry, raw, *entry.unpacked)
-        memory = Memory(entry.begin, gathered(raw, entry) if entry.strides else raw)
+        data = gathered(raw, entry) if entry.strides else raw
+        memory = Memory(entry.begin, turned_around(data, entry) if entry.byte_order == "big" else data)
         return memory if checksum is None else Checked(memory, checksum, entry.end, entry.end, total)
 
     def _inflated(self, entry: Entry, raw: NDArray[np.uint8], begin: int, end: int) -> tuple[NDArray[np.uint8], int]:
@@ -138,6 +137,11 @@ class Reader:
 def gathered(raw: NDArray[np.uint8], entry: Entry) -> NDArray[np.uint8]:
     """The bytes of a tensor with strides in the order of its elements, from those it is spread over."""
     return np.frombuffer(scattered(raw, entry).tobytes(), np.uint8)
+
+
+def turned_around(data: NDArray[np.uint8], entry: Entry) -> NDArray[np.uint8]:
+    """The bytes of a tensor with those of each of its elements in the other order."""
+    return data.reshape(entry.count, -1)[:, ::-1].reshape(-1)
 
 
 def scattered(raw: NDArray[np.uint8], entry: Entry) -> NDArray[np.void]:

@@ -22,6 +22,7 @@ class Index:
     shards: tuple[Shard, ...]
     notes: tuple[str, ...]
     aside: tuple[Aside, ...]
+    unread: tuple[str, ...]
 
 
 def read_index(path: Path) -> Index:
@@ -40,6 +41,8 @@ def read_index(path: Path) -> Index:
     suffix = _suffix_of_shards(path)
     shards: list[Shard] = []
     aside: list[Aside] = []
+    notes: list[str] = []
+    unread: list[str] = []
     owner: dict[str, str] = {}
     for file in sorted(set(weight_map.values())):
         opened = _open_shard(path, file, suffix)
@@ -47,6 +50,8 @@ def read_index(path: Path) -> Index:
             raise CheckpointError(path, f"names the shard {file[:200]!r}, which is not what the suffix {suffix} says")
         shard = opened.shard
         aside += opened.aside
+        notes += [f"{file[:200]}: {note}" for note in opened.notes]
+        unread += [f"{file[:200]}: {why}" for why in opened.unread]
         for entry in shard.entries:
             if entry.name in owner:
                 raise CheckpointError(
@@ -62,7 +67,8 @@ def read_index(path: Path) -> Index:
         if owner.get(name) != file:
             found = f"is in {owner[name]}" if name in owner else "is in no shard"
             raise CheckpointError(path, f"the weight_map places tensor {name[:200]!r} in {file[:200]}, but it {found}")
-    return Index(SUFFIXES[suffix], tuple(shards), _size_notes(index, shards), tuple(aside))
+    notes += _size_notes(index, shards)
+    return Index(SUFFIXES[suffix], tuple(shards), tuple(notes), tuple(aside), tuple(unread))
 
 
 def shards_named_by(path: Path) -> list[Path]:

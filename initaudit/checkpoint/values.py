@@ -5,10 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Literal
 
 from initaudit.checkpoint.archive import Record
 from initaudit.errors import CheckpointError
@@ -16,6 +13,8 @@ from initaudit.errors import CheckpointError
 CONFIG_NAMES = ("config.json", "adapter_config.json")
 """What holds a model's configuration, beside its weights; the first that can be read counts."""
 
+
+ByteOrder = Literal["little", "big"]
 
 LIVE = ("module", "state_dict")
 """The formats of what was never in a file."""
@@ -34,6 +33,7 @@ class Entry:
     """How many elements apart neighbours along each axis lie; empty where they lie in order."""
     unpacked: tuple[int, int] | None = None
     """Which of the bytes are the tensor's once ``[begin, end)`` is inflated; None where nothing is compressed."""
+    byte_order: ByteOrder = "little"
     is_meta: bool = False
     """Whether it was only planned and never given values."""
     shared_with: str = ""
@@ -102,8 +102,6 @@ class Shard:
     entries: tuple[Entry, ...]
     key: str = ""
     """Where in the file its state dict is, of those formats that nest."""
-    held: Mapping[str, NDArray[np.uint8]] | None = None
-    """The bytes of each tensor, where the format can only be read whole."""
     beside: tuple[Entry, ...] = ()
     """Tensors of the file that are none of its weights, and may share bytes with these."""
     records: tuple[Record, ...] = ()
@@ -117,7 +115,8 @@ class Checkpoint:
     """One logical checkpoint: a file, or the shards of an index.
 
     ``path`` is what a report calls it. ``config`` is the model's ``config.json``, a hint that may be empty. ``notes``
-    say what was left alone. ``aside`` is what a file holds beside its weights.
+    say what was left alone. ``aside`` is what a file holds beside its weights. ``unread`` says what of it could not be
+    read, though it should be judged as the rest is.
     """
 
     path: str
@@ -126,6 +125,7 @@ class Checkpoint:
     config: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     aside: tuple[Aside, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def entries(self) -> tuple[Entry, ...]:

@@ -68,7 +68,8 @@ def inspect(
             except Exception as error:  # one checkpoint, however odd, must not hide what the others hold
                 complaints.append(str(crashed(one.checkpoint.path, error)))
                 continue
-            if not one.can_be_judged:
+            complaints += [f"{one.checkpoint.path}: {why}" for why in one.checkpoint.unread]
+            if not one.can_be_judged and not one.checkpoint.unread:
                 complaints.append(f"{one.checkpoint.path}: {NOTHING_TO_JUDGE}")
 
     def said(output: Output) -> str:

@@ -130,16 +130,16 @@ def require_patchable(shards: Iterable[Shard], names: Collection[str]) -> None:
     """See that tensors lie in their files as they are, so that their bytes can be overwritten.
 
     Raises:
-        CheckpointError: one is compressed, or its file can only be read whole.
+        CheckpointError: one is compressed, or in big-endian byte order.
 
     """
     for shard in shards:
-        if shard.held is not None:
-            why = "can only be read whole, so it is not rewritten: save it again with torch.save, or as safetensors"
-            raise CheckpointError(shard.path, why)
         for entry in shard.entries:
             if entry.name in names and entry.unpacked is not None:
                 why = f"tensor {entry.name!r} is compressed, so it is not rewritten: save it with numpy.savez"
+                raise CheckpointError(shard.path, why)
+            if entry.name in names and entry.byte_order == "big":
+                why = f"tensor {entry.name!r} is in big-endian byte order, so it is not rewritten: save it again"
                 raise CheckpointError(shard.path, why)
 
 
