@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from initaudit.errors import RuleError
 from initaudit.faults import Fault
 from initaudit.rule import RULES, Rule
+from initaudit.suggestions import suggestion
 
 
 def in_order(rules: Iterable[Rule]) -> tuple[Rule, ...]:
@@ -15,6 +16,22 @@ def in_order(rules: Iterable[Rule]) -> tuple[Rule, ...]:
 
     """
     return tuple(sorted(rules, key=lambda rule: (len(granted(rule)), rule.code)))
+
+
+def require_order(rules: Mapping[str, Rule]) -> None:
+    """See that all that rules take for granted are rules, and that none takes itself for granted in the end.
+
+    Raises:
+        RuleError: it is not so; the message names the rule.
+
+    """
+    known = {rule.name: rule for rule in rules.values()}
+    for rule in rules.values():
+        for name in rule.takes_for_granted:
+            if name not in known:
+                hint = suggestion(name, known)
+                raise RuleError(f"rule {rule.code} ({rule.name}) takes {name!r} for granted, which is no rule: {hint}")
+        granted(rule, known)
 
 
 def granted(rule: Rule, known: Mapping[str, Rule] | None = None) -> frozenset[str]:

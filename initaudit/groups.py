@@ -72,7 +72,6 @@ class Group:
         """What the tensor of `example` should hold; each of the others says so for itself."""
         return self.example.repair
 
-    @property
     def order(self) -> tuple[int, str, tuple[str, ...]]:
         """The worst first, then by rule and place."""
         return self.severity.rank, self.rule, self.tensors
@@ -89,7 +88,7 @@ def grouped(findings: Iterable[Finding], model: Model) -> tuple[Group, ...]:
     for finding in findings:
         by_rule.setdefault((finding.rule, finding.severity), []).append(finding)
     groups = (group for several in by_rule.values() for group in _of_one_rule(several, model))
-    return tuple(sorted(groups, key=lambda group: group.order))
+    return tuple(sorted(groups, key=Group.order))
 
 
 def _of_one_rule(findings: list[Finding], model: Model) -> Iterator[Group]:

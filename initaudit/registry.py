@@ -8,6 +8,7 @@ from importlib import import_module, invalidate_caches
 from pathlib import Path
 from types import ModuleType
 
+from initaudit.causes import require_order
 from initaudit.errors import InitauditError, RuleError, SelectionError
 from initaudit.locations import absolute
 from initaudit.rule import RULES, Rule
@@ -24,8 +25,8 @@ def load_rules(*folders: Path) -> Mapping[str, Rule]:
     """Import the built-in rules, then each folder's, then those of installed packages, and return all by code.
 
     Raises:
-        RuleError: a rule cannot be imported, is not well formed, or takes a code or a name in use. A gate that checked
-            less must not pass.
+        RuleError: a rule cannot be imported, is not well formed, takes a code or a name in use, or takes for granted
+            what is no rule or is itself. A gate that checked less must not pass.
 
     """
     _forget_folders()
@@ -34,6 +35,7 @@ def load_rules(*folders: Path) -> Mapping[str, Rule]:
         for module in pkgutil.iter_modules(getattr(sys.modules[package], "__path__", ())):
             if not module.name.startswith("_"):
                 _import(f"{package}.{module.name}")
+    require_order(RULES)
     return dict(sorted(RULES.items()))
 
 
