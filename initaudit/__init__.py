@@ -81,10 +81,11 @@ def check(
     from initaudit.audit import audit
     from initaudit.registry import load_rules, select_rules
     from initaudit.report.face import Report
+    from initaudit.understanding import Reading
 
     rules = select_rules(load_rules(), select=select, ignore=ignore)
     if isinstance(source, str | PathLike):
-        return Report.of(audit([Path(source)], rules, exclude=exclude, key=key, recursive=recursive))
+        return Report.of(audit([Path(source)], rules, Reading(exclude, key, recursive)))
     try:
         from initaudit.modules import audit_live
     except ImportError as error:
@@ -143,21 +144,13 @@ def fix(
     from initaudit.remedies import wish_of
     from initaudit.repair import Destination
     from initaudit.repair import fix as repair
+    from initaudit.understanding import Reading
 
     rules = select_rules(load_rules(), select=select, ignore=ignore)
     destination = Destination(Path(output) if output is not None else None, in_place, backup, force)
     wishes = [wish_of(text) for text in schemes]
-    return repair(
-        Path(path),
-        rules,
-        destination,
-        exclude=exclude,
-        wishes=wishes,
-        seed=seed,
-        device=device,
-        key=key,
-        recursive=recursive,
-    )
+    reading = Reading(exclude, key, recursive)
+    return repair(Path(path), rules, destination, reading, wishes=wishes, seed=seed, device=device)
 
 
 def _require_lists(**given: Sequence[str]) -> None:

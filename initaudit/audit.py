@@ -1,12 +1,11 @@
 """From understood checkpoints to findings: hold them to rules, and set aside what is intended."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from initaudit.causes import Causes, in_order
-from initaudit.checkpoint import Checkpoint
 from initaudit.conventions import excuse
 from initaudit.errors import crash_text, described, is_want_of_memory
 from initaudit.faults import Fault
@@ -16,7 +15,7 @@ from initaudit.outcome import Audited, Outcome
 from initaudit.recipe import describe
 from initaudit.remedies import choose
 from initaudit.rule import Rule
-from initaudit.understanding import Progress, Understood, crashed, understood, why_left_out
+from initaudit.understanding import WHOLE, Reading, Understood, crashed, understood, why_left_out
 
 PROVENANCE, OF_FRESH = "IA6", ("IA2", "IA3", "IA4")
 """The group of rules that says whether a checkpoint is fresh, and those that assume it."""
@@ -118,38 +117,15 @@ def _without_waived(rule: Rule, faults: list[Fault], path: str) -> tuple[list[Fa
     return [fault for fault in kept if not fault.is_original or fault.tensor in copied], unheard
 
 
-def audit(
-    paths: Iterable[Path],
-    rules: Sequence[Rule],
-    *,
-    exclude: Sequence[str] = (),
-    workers: int = 1,
-    progress: Callable[[Checkpoint], Progress | None] | None = None,
-    key: str | None = None,
-    recursive: bool = True,
-    histograms: bool = False,
-) -> Outcome:
-    """Audit every checkpoint behind some paths; ``key`` leads to the state dict in those that nest it.
-
-    Folders below those that are named are looked through, too, unless it is not to be ``recursive``. What cannot be
-    read is among the report's failures and hides nothing else. ``histograms`` are what only a page shows of a tensor.
-    """
+def audit(paths: Iterable[Path], rules: Sequence[Rule], reading: Reading = WHOLE) -> Outcome:
+    """Audit every checkpoint behind some paths; what cannot be read is a failure, and hides nothing else."""
     audited, failures = [], []
-    found = understood(
-        paths,
-        exclude=exclude,
-        workers=workers,
-        progress=progress,
-        key=key,
-        recursive=recursive,
-        histograms=histograms,
-    )
-    for one in found:
+    for one in understood(paths, reading):
         if isinstance(one, Failure):
             failures.append(one)
             continue
         try:
-            audited.append(judge(one, rules, exclude=exclude))
+            audited.append(judge(one, rules, exclude=reading.exclude))
         except Exception as error:  # one checkpoint, however odd, must not hide what the others hold
             failures.append(crashed(one.checkpoint.path, error))
     return Outcome(tuple(audited), tuple(failures), tuple(rules))

@@ -23,6 +23,28 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What of which checkpoints is read, and how: what every command asks alike.
+
+    ``exclude`` are globs of tensors that are left out, ``key`` leads to the state dict in files that nest it, and
+    folders below those that are named are looked through, too, unless it is not ``recursive``. ``workers`` is the
+    number of processes, ``progress`` is asked for each checkpoint whom to tell of it, and ``histograms`` are what only
+    a page shows of a tensor.
+    """
+
+    exclude: Sequence[str] = ()
+    key: str | None = None
+    recursive: bool = True
+    workers: int = 1
+    progress: Callable[[Checkpoint], Progress | None] | None = None
+    histograms: bool = False
+
+
+WHOLE = Reading()
+"""Everything that is there, in this process."""
+
+
+@dataclass(frozen=True, slots=True)
 class Understood:
     """A checkpoint whose tensors were measured and understood, before any rule has spoken."""
 
@@ -115,22 +137,14 @@ def understood_from(
     return Understood(checkpoint, parts, statistics, recognise(draws, checkpoint.config), unfilled)
 
 
-def understood(
-    paths: Iterable[Path],
-    *,
-    exclude: Sequence[str] = (),
-    workers: int = 1,
-    progress: Callable[[Checkpoint], Progress | None] | None = None,
-    key: str | None = None,
-    recursive: bool = True,
-    histograms: bool = False,
-) -> Iterator[Understood | Failure]:
+def understood(paths: Iterable[Path], reading: Reading = WHOLE) -> Iterator[Understood | Failure]:
     """Each checkpoint behind some paths, understood, or why it is not; one that is odd hides none of the others."""
-    checkpoints, failures = open_paths(paths, key, recursive=recursive)
+    exclude, workers, histograms = reading.exclude, reading.workers, reading.histograms
+    checkpoints, failures = open_paths(paths, reading.key, recursive=reading.recursive)
     yield from failures
     for checkpoint in checkpoints:
         try:
-            told = progress(checkpoint) if progress else None
+            told = reading.progress(checkpoint) if reading.progress else None
             yield read(checkpoint, exclude=exclude, workers=workers, progress=told, histograms=histograms)
         except CheckpointError as error:
             yield Failure(error.path, error.reason)

@@ -25,6 +25,7 @@ from initaudit.report import html
 from initaudit.report.html import charts, densities
 from initaudit.report.html.page import rule_page, verdict
 from initaudit.statistics.histogram import bins_of, histogram_of
+from initaudit.understanding import Reading
 from tests.checkpoints import FIXTURES, faulty, mlp, run, written
 from tests.recipes import Draw, gpt2
 
@@ -67,7 +68,7 @@ class Page(HTMLParser):
 
 def audited(path, **options):
     """The report on a checkpoint, with histograms."""
-    return audit([path], RULES, histograms=True, **options)
+    return audit([path], RULES, Reading(histograms=True, **options))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_the_verdict_is_one_sentence(tmp_path, content, words):
 
 def test_a_healthy_file_beside_one_that_cannot_be_read_is_not_called_healthy(tmp_path):
     good = written(tmp_path / "good.safetensors", mlp())
-    report = audit([good, tmp_path / "none.safetensors"], RULES, histograms=True)
+    report = audit([good, tmp_path / "none.safetensors"], RULES, Reading(histograms=True))
     assert verdict(report) == "Not audited whole; where it could be judged, nothing was found."
     assert "none.safetensors" in Page(html.render(report)).text
 

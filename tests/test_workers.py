@@ -10,7 +10,7 @@ from initaudit.audit import audit
 from initaudit.errors import CheckpointError
 from initaudit.registry import load_rules
 from initaudit.report.json import render
-from initaudit.understanding import open_paths, read
+from initaudit.understanding import Reading, open_paths, read
 from tests.checkpoints import indexed, run, spawn_python, written
 from tests.recipes import Draw, gpt2, vit
 
@@ -34,7 +34,7 @@ def test_several_workers_say_what_one_says(tmp_path: Path) -> None:
     )
     (checkpoint,), _ = open_paths([index])
     assert read(checkpoint, workers=3).statistics == read(checkpoint, workers=1).statistics
-    assert render(audit([index], RULES, workers=3)) == render(audit([index], RULES))
+    assert render(audit([index], RULES, Reading(workers=3))) == render(audit([index], RULES))
 
 
 def test_progress_is_told_of_every_byte(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def _have_bytes_in_common(one: Entry, other: Entry) -> bool:
         views = [
             np.ndarray(e.shape, f"V{e.size // _spread(e)}", room, e.begin - begin, _steps(e)) for e in (one, other)
         ]
-        # numpy's types know its two special values alone
+        # ignored: numpy's own types take its two special values alone for max_work, its documentation any number
         return bool(np.shares_memory(views[0], views[1], max_work=MOST_WORK))  # type: ignore[arg-type]
     except (MemoryError, ValueError, np.exceptions.TooHardError):
         return True

@@ -84,6 +84,7 @@ def check(
     from initaudit.baseline import render_baseline
     from initaudit.policy import unneeded
     from initaudit.report.html import require_libraries
+    from initaudit.understanding import Reading
     from initaudit.workers import available_cores
 
     settings = settings_of(config, isolated=isolated)
@@ -96,16 +97,7 @@ def check(
         require_libraries()
     with progress_bars(hidden=quiet) as bars:
         globs, cores = exclude or settings.exclude, workers or available_cores()
-        report = audit(
-            paths,
-            rules,
-            exclude=globs,
-            workers=cores,
-            progress=bars,
-            key=key,
-            recursive=recursive,
-            histograms=pages,
-        )
+        report = audit(paths, rules, Reading(globs, key, recursive, cores, bars, histograms=pages))
     report = replace(report, notes=unneeded(report, settings, known))
     complaints = [*map(str, report.failures)]
     if write_baseline and report.failures:

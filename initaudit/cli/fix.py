@@ -89,6 +89,7 @@ def fix(
         raise click.UsageError("--backup goes with --in-place")
     from initaudit.remedies import wish_of
     from initaudit.repair import Destination, fix
+    from initaudit.understanding import Reading
     from initaudit.workers import available_cores
 
     outputs = outputs_of(output_format, output_file, reports)
@@ -99,20 +100,8 @@ def fix(
     destination = Destination() if dry_run else Destination(output, in_place, backup, force)
     _end_tidily()
     with progress_bars(hidden=False) as bars:
-        repair = fix(
-            path,
-            rules,
-            destination,
-            exclude=globs,
-            wishes=wishes,
-            seed=seed,
-            device=device,
-            workers=workers or available_cores(),
-            progress=bars,
-            key=key,
-            told=complain,
-            recursive=recursive,
-        )
+        reading = Reading(globs, key, recursive, workers or available_cores(), bars)
+        repair = fix(path, rules, destination, reading, wishes=wishes, seed=seed, device=device, told=complain)
     from initaudit.report.repair import render_json, render_text
 
     def said(output: Output) -> str:

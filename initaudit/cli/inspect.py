@@ -46,7 +46,7 @@ def inspect(
     from initaudit.audit import NOTHING_TO_JUDGE
     from initaudit.findings import Failure
     from initaudit.report.inspection import Inspection, inspection_of, render_json, render_text
-    from initaudit.understanding import crashed, understood
+    from initaudit.understanding import Reading, crashed, understood
     from initaudit.workers import available_cores
 
     settings = settings_of(config, isolated=isolated)
@@ -56,7 +56,7 @@ def inspect(
     read: list[Path] = []
     with progress_bars(hidden=quiet) as bars:
         globs, cores = exclude or settings.exclude, workers or available_cores()
-        found = understood(paths, exclude=globs, workers=cores, progress=bars, key=key, recursive=recursive)
+        found = understood(paths, Reading(globs, key, recursive, cores, bars))
         for one in found:
             if isinstance(one, Failure):
                 complaints.append(str(one))

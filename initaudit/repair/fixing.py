@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from threading import Thread
@@ -32,33 +33,28 @@ from initaudit.repair.targets import Destination, Targets
 from initaudit.repair.values import Plan, Redraw, Repair, Repaired, Unrepaired
 from initaudit.rule import Rule
 from initaudit.statistics import PIECE_BYTES, Statistics, measure
-from initaudit.understanding import Progress, Understood, understood, understood_from
+from initaudit.understanding import WHOLE, Progress, Reading, Understood, understood, understood_from
 
 
 def fix(
     path: Path,
     rules: Sequence[Rule],
     destination: Destination,
+    reading: Reading = WHOLE,
     *,
-    exclude: Sequence[str] = (),
     wishes: Sequence[Wish] = (),
     seed: int = 0,
     device: str = "auto",
-    workers: int = 1,
-    progress: Callable[[Checkpoint], Progress | None] | None = None,
-    key: str | None = None,
     told: Callable[[str], None] | None = None,
-    recursive: bool = True,
 ) -> Repair:
     """Redraw what ``check`` reports at warning or above, and write the result where it is wanted.
 
-    What cannot be audited is among the failures of what is returned, and then nothing is written.
+    What cannot be audited is among the failures of what is returned, and then nothing is written. ``told`` hears what
+    the user should know while it lasts, such as whom it waits for.
 
     Raises:
         CheckpointError: something cannot be written, or was changed meanwhile; the original is as it was.
         InitauditError: torch is missing, or the device.
-
-    ``told`` hears what the user should know while it lasts, such as whom it waits for.
 
     """
     elsewhere = not_on_disk(path)
@@ -73,15 +69,13 @@ def fix(
 
         def claimed(checkpoint: Checkpoint) -> Progress | None:
             targets.claim_shards(checkpoint)
-            return progress(checkpoint) if progress else None
+            return reading.progress(checkpoint) if reading.progress else None
 
-        found = list(
-            understood([path], exclude=exclude, workers=workers, progress=claimed, key=key, recursive=recursive)
-        )
+        found = list(understood([path], replace(reading, progress=claimed)))
         found = [one for one in found if not _is_output(one, path, destination)]
         failures = tuple(one for one in found if isinstance(one, Failure))
         sound = [one for one in found if isinstance(one, Understood)]
-        audited = [judge(one, rules, exclude=exclude) for one in sound]
+        audited = [judge(one, rules, exclude=reading.exclude) for one in sound]
         failures += tuple(failure for one in audited for failure in one.failures)
         files = *(file for one in sound for file in one.checkpoint.files), *(Path(one.path) for one in failures)
         plans = [
@@ -91,7 +85,7 @@ def fix(
         left = targets.leftovers(shard for one in sound for shard in one.checkpoint.shards)
         notes = tuple(f"left by a run that was killed, and may be removed: {name}" for name in left)
         if not failures:
-            notes += tuple(_without_use(sound, wishes, exclude))
+            notes += tuple(_without_use(sound, wishes, reading.exclude))
         if failures or destination.is_dry or not any(plan.redraws for plan in plans):
             planned = tuple(
                 Repaired(plan.checkpoint.path, row, plan.before[row.tensor]) for plan in plans for row in plan.redraws
@@ -116,7 +110,7 @@ def fix(
                 copies.append(copy)
             after = _measured(copies)
             repaired += _outcomes(plan, after, copies)
-            still += _still_reported(one, plan, after, rules, exclude)
+            still += _still_reported(one, plan, after, rules, reading.exclude)
         targets.take_names()
         notes = (*locks.notes, *targets.notes, *notes)
         return Repair(seed, device, targets.target, tuple(repaired), (*unrepaired, *still), failures, notes, files)

@@ -24,6 +24,7 @@ from initaudit.model import Tensor
 from initaudit.outcome import Outcome
 from initaudit.remedies import Remedy
 from initaudit.report import html
+from initaudit.understanding import Reading
 from tests.checkpoints import run, written
 from tests.laws.judging import RULES, verdicts
 from tests.laws.not_yet import cases
@@ -224,7 +225,7 @@ def test_the_page_names_the_gain_that_is_drawn(subject: str) -> None:
     (finding,) = answer(subject).asking
     assert finding.repair is not None
     with a_file_of(subject) as path:
-        page = html.render(audit([path], RULES, histograms=True))
+        page = html.render(audit([path], RULES, Reading(histograms=True)))
     std = std_of(finding.repair, answer(subject).tensor(finding))
     (gain,) = re.findall(rf"{re.escape(finding.tensor)}: gain [\d.]+, predicted ([\d.]+)", unescape(page))
     assert std is not None
