@@ -53,16 +53,15 @@ def folder(tmp_path):
 @pytest.mark.parametrize(
     ("taken", "said"),
     [
-        ("zero-wieght", "takes 'zero-wieght' for granted, which is no rule: did you mean zero-weight?"),
+        ("zero-wieght", "takes 'zero-wieght' for granted, which is no rule: did you mean 'zero-weight'?"),
         ("called-fc2", "takes itself for granted"),
     ],
 )
 def test_a_rule_that_takes_for_granted_what_is_no_rule_or_itself_is_refused(taken, said, tmp_path):
     file = rule_file(tmp_path / "rules" / "called_fc2.py")
     text = file.read_text(encoding="utf-8")
-    file.write_text(
-        text.replace("    examples=[", f'    takes_for_granted=["{taken}"],\n    examples=['), encoding="utf-8"
-    )
+    declared = f'    takes_for_granted=["{taken}"],\n    examples=['
+    file.write_text(text.replace("    examples=[", declared), encoding="utf-8")
     outcome = run("check", GOOD, "--rules", tmp_path / "rules")
     assert (outcome.status, outcome.out) == (2, "")
     assert said in outcome.err

@@ -404,8 +404,9 @@ def test_where_nothing_can_be_locked_it_goes_on_and_says_so(shards: Path, monkey
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGQUIT", "SIGTERM"])
 def test_a_signal_that_ends_a_repair_leaves_nothing_behind(name: str, shards: Path) -> None:
     before = content(shards)
-    code = (
-        "import os, signal, sys; from initaudit.repair import fixing; settle = fixing.settle\n"
+    code = (  # whoever runs the tests may ignore the signal, and a process inherits that
+        f"import os, signal, sys; signal.signal(signal.{name}, signal.SIG_DFL)\n"
+        "from initaudit.repair import fixing; settle = fixing.settle\n"
         f"def signalled(copy):\n    os.kill(os.getpid(), signal.{name}); return settle(copy)\n"
         "fixing.settle = signalled; from initaudit.cli import main; sys.exit(main())"
     )
