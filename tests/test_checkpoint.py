@@ -10,7 +10,7 @@ from initaudit.checkpoint import find_checkpoints
 from initaudit.checkpoint.reading import Reader
 from initaudit.errors import CheckpointError
 from initaudit.registry import load_rules
-from initaudit.understanding import open_paths, read
+from initaudit.understanding import Reading, open_paths, read
 from tests.checkpoints import FIXTURES, Raw, faulty, indexed, mlp, run, statistics, written
 
 
@@ -317,7 +317,7 @@ def test_a_file_that_changes_hides_no_other_checkpoint(tmp_path):
     def progress(checkpoint):
         return (lambda _: os.truncate(paths[1], 2000)) if checkpoint.path == str(paths[1]) else None
 
-    report = audit(paths, tuple(load_rules().values()), progress=progress)
+    report = audit(paths, tuple(load_rules().values()), Reading(progress=progress))
     assert [one.checkpoint.path for one in report.audited] == [str(paths[0]), str(paths[2])]
     assert [failure.path for failure in report.failures] == [str(paths[1])]
     assert report.exit_status() == 2

@@ -22,7 +22,7 @@ from initaudit.depth import lanes, std_of
 from initaudit.findings import Finding, healthy
 from initaudit.model import Tensor
 from initaudit.outcome import Outcome
-from initaudit.remedies import Remedy
+from initaudit.remedies import Remedy, laws_of
 from initaudit.report import html
 from initaudit.understanding import Reading
 from tests.checkpoints import run, written
@@ -108,16 +108,22 @@ def _header(path: Path) -> bytes:
 
 
 def in_document(remedy: Remedy) -> dict[str, object]:
-    """A repair as JSON has it, numbers rounded as there."""
+    """A repair as JSON has it, numbers rounded as there, with its law as the remedy itself is read."""
     parameters = {
         name: float(f"{value:.7g}") if isinstance(value, float) else value for name, value in remedy.parameters.items()
     }
-    return {"scheme": remedy.scheme, "parameters": json.loads(json.dumps(parameters)), "reason": remedy.reason}
+    laws = [str(law) for law in laws_of(remedy)]
+    return {
+        "scheme": remedy.scheme,
+        **({"laws": laws} if remedy.law == "blocks" else {"law": laws[0]}),
+        "parameters": json.loads(json.dumps(parameters)),
+        "reason": remedy.reason,
+    }
 
 
 def shortened(row: dict[str, object]) -> dict[str, object]:
     """What `in_document` says of a row in some document."""
-    return {name: row[name] for name in ("scheme", "parameters", "reason")}
+    return {name: row[name] for name in ("scheme", "law", "laws", "parameters", "reason") if name in row}
 
 
 FAULTY = [name for name in CANDIDATES if not name.startswith("structure transformer")]
