@@ -145,7 +145,8 @@ def _share_out(
                 found.add(done.result())
                 told(_bytes(pending.pop(done)))
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # Waited for: at the end of Python the pool is woken once more, by a pipe that its thread may be closing then.
+        pool.shutdown(wait=True, cancel_futures=True)
     return found
 
 
