@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from initaudit.layers.segments import enclosing, leaf_of, parent_of
 from initaudit.model import Model, Tensor, place
@@ -20,7 +21,7 @@ NARROW = 32
 """The numbers that gates of heads give, or read, are fewer; the features of a gated feed-forward block are more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Matrices:
     """The matrices of one module: how many there are at each place, and how many of them are zero throughout."""
 
@@ -29,13 +30,23 @@ class Matrices:
     reads: dict[str, int]
     """The number of features that the weights at each place read, at the most."""
 
+    @cached_property
+    def count(self) -> int:
+        """How many there are, counted once: every one of a hundred thousand asks."""
+        return self.all.total()
+
+    @cached_property
+    def zero_count(self) -> int:
+        """How many of them are zero."""
+        return self.zero.total()
+
     def others(self, place: str) -> int:
         """How many stand at other places."""
-        return self.all.total() - self.all[place]
+        return self.count - self.all[place]
 
     def zero_others(self, place: str) -> int:
         """How many of the zero ones stand at other places."""
-        return self.zero.total() - self.zero[place]
+        return self.zero_count - self.zero[place]
 
 
 def path(tensor: Tensor, model: Model) -> Matrices:
@@ -57,8 +68,11 @@ def feeds_a_product(tensor: Tensor, model: Model) -> bool:
     So are queries with keys, and a gate with what it gates. The one other matrix of its module reads less than the
     whole, from a third of it on: one part of three, or more where keys and values have fewer heads.
     """
-    others = [width for at, width in path(tensor, model).reads.items() if at != step(tensor)]
-    if len(tensor.shape) != 2 or len(others) != 1:
+    reads, own = path(tensor, model).reads, step(tensor)
+    if len(tensor.shape) != 2 or len(reads) > 2:  # a module may hold a hundred thousand
+        return False
+    others = [width for at, width in reads.items() if at != own]
+    if len(others) != 1:
         return False
     return others[0] < tensor.width <= MOST_PARTS * others[0]
 

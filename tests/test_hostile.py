@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 import initaudit
-from initaudit.checkpoint import header
+from initaudit.checkpoint import folder, header
 from initaudit.checkpoint.header import read_shard
 from initaudit.errors import CheckpointError
 from initaudit.understanding import open_paths
@@ -831,3 +831,19 @@ def test_any_bits_are_judged(tmp_path_factory, codes):
     outcome = run("check", path)
     assert outcome.err == ""
     assert outcome.status in (0, 1)
+
+
+def test_of_a_name_with_marks_without_end_only_the_start_is_normalised(tmp_path, monkeypatch):
+    """Marks are put in order in a time that grows with the square of their number: a megabyte of them took a minute."""
+    looked_at = []
+    monkeypatch.setattr(folder, "normalize", lambda form, text: looked_at.append(len(text)) or text)
+    names = {f"{letter}{'\u0301\u0316' * 2_000}": np.zeros((2, 2), np.float32) for letter in "abcd"}
+    (checkpoint,), failures = open_paths([written(tmp_path / "model.safetensors", names)])
+    assert (failures, checkpoint.notes, len(looked_at)) == ([], (), 4)
+    assert max(looked_at) <= folder.MOST_NORMALISED
+
+
+def test_names_that_differ_in_how_unicode_spells_them_look_alike_however_long_they_are(tmp_path):
+    tensors = {name + "." + "x" * 500: np.zeros((2, 2), np.float32) for name in ("caf\u00e9", "cafe\u0301")}
+    (checkpoint,), _ = open_paths([written(tmp_path / "model.safetensors", tensors)])
+    assert any("look alike" in note for note in checkpoint.notes)

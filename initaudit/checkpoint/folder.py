@@ -22,6 +22,9 @@ MAX_CONFIG_BYTES = 10_000_000  # real ones are a few KB; a hint is not worth mor
 COMPANIONS = re.compile(r"(optimi[sz]er|scheduler|scaler|rng_state)[\w-]*\.(pt|pth|bin)|training_args\.bin")
 """What training loops save beside the weights, in files of their own."""
 
+MOST_NORMALISED = 128
+"""Characters of a name that are looked at for how Unicode spells them: real names are shorter."""
+
 SAME_MODEL = {"pytorch_model.bin": "model.safetensors"}
 """How the hub's folders name one model in two formats, where the names differ in more than the suffix."""
 
@@ -195,9 +198,12 @@ def _read_config(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 def _look_alikes(names: Iterable[str]) -> Iterator[str]:
     """A note where two names differ only in case or in how Unicode spells them: two tensors, perhaps meant as one."""
-    seen: dict[str, str] = {}
+    seen: dict[tuple[str, str], str] = {}
     for name in names:
-        other = seen.setdefault(name.casefold() if name.isascii() else normalize("NFKC", name).casefold(), name)
+        # Marks are put in order in a time that grows with the square of their number: the rest has to be equal.
+        start, rest = name[:MOST_NORMALISED], name[MOST_NORMALISED:]
+        spelt = start if start.isascii() else normalize("NFKC", start)
+        other = seen.setdefault((spelt.casefold(), rest.casefold()), name)
         if other != name:
             yield f"two tensors whose names only look alike: {other[:60]!a} and {name[:60]!a}"
             return

@@ -97,7 +97,7 @@ def _has_drawn(model: Model) -> bool:
 def has_a_nonzero_partner(tensor: Tensor, model: Model) -> bool:
     """Another matrix of the same path is not zero: the product is zero, its gradient is not."""
     matrices = path(tensor, model)
-    return alike(tensor, model) and matrices.all.total() > matrices.zero.total()
+    return alike(tensor, model) and matrices.count > matrices.zero_count
 
 
 def is_identity(tensor: Tensor, model: Model) -> bool:
