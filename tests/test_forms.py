@@ -16,6 +16,7 @@ import initaudit
 from initaudit import findings
 from initaudit.registry import load_rules
 from initaudit.report import github, sarif
+from initaudit.report.escaping import document, printable
 from initaudit.report.formats import FOR_PEOPLE, FORMATS, render
 from initaudit.rule import Severity
 from initaudit.waivers import Waiver
@@ -336,3 +337,37 @@ def test_concise_is_one_line_a_finding():
 
 def test_concise_and_quiet_leaves_nothing_of_a_good_checkpoint():
     assert run("check", FIXTURES / "good" / "gpt2", "-q", "--output-format", "concise").out == ""
+
+
+COMMANDS = (
+    "::stop-commands::x",
+    "  ::add-mask::e",
+    "a##[error]b",
+    "##vso[task.setvariable variable=PATH]/evil",
+    "###[x",
+)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_name_is_a_command_of_the_runner_that_prints_it(name, form):
+    view = {"show_intended": True, "verbose": True} if form in FOR_PEOPLE else {}
+    text = render(hostile_report(name), form, **view)
+    assert "##[" not in text
+    assert "##vso[" not in text
+    ours = re.compile(r"::(error|warning|notice) [^\n]*") if form == "github" else re.compile("(?!)")
+    assert [line for line in text.split("\n") if line.lstrip().startswith("::") and not ours.match(line)] == []
+    if form in ("json", "sarif", "gitlab"):
+        assert name in str(json.loads(text)) or form != "json"  # a program gets the name as it is
+
+
+@pytest.mark.parametrize("character", ["\u3164", "\u115f", "\uffa0", "\ufe0f", "\u2800", "\U000e0100", "\u034f"])
+def test_what_nobody_sees_is_written_by_its_number(character):
+    assert printable(f"fc{character}.weight") == f"fc{character.encode('unicode_escape').decode()}.weight"
+
+
+def test_a_document_reads_as_the_value_it_was_written_from():
+    value = {"####": ["\\##", "#", "a#b", "::x"], "n": [1, 2.5, None]}
+    text = document(value)
+    assert "##" not in text
+    assert json.loads(text) == value

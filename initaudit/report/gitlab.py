@@ -8,7 +8,7 @@ from typing import Any
 from initaudit.findings import Failure, Finding
 from initaudit.locations import in_repository
 from initaudit.outcome import Outcome
-from initaudit.report.escaping import printable
+from initaudit.report.escaping import document, printable
 from initaudit.rule import Severity
 
 SEVERITIES = {Severity.ERROR: "major", Severity.WARNING: "minor", Severity.INFO: "info"}
@@ -27,7 +27,7 @@ def render(report: Outcome) -> str:
         seen[entry["fingerprint"]] += 1
         if seen[entry["fingerprint"]] > 1:
             entry["fingerprint"] = _digest([entry["fingerprint"], seen[entry["fingerprint"]]])
-    return json.dumps(list(distinct.values()), indent=1) + "\n"
+    return document(list(distinct.values()))
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What `inspect` prints: one row a tensor, as a table or as JSON, schema ``initaudit/inspect/1``."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from initaudit.layers.names import natural
 from initaudit.layers.values import Part
 from initaudit.model import Tensor
 from initaudit.recipe import describe
-from initaudit.report.escaping import printable
+from initaudit.report.escaping import document, printable
 from initaudit.report.json import plain
 from initaudit.report.terminal import laid_out
 from initaudit.schemes import Scheme
@@ -70,12 +69,12 @@ def _rows_of(understood: Understood) -> Iterator[Row]:
 
 def render_json(inspections: Sequence[Inspection]) -> str:
     """All rows as one document, with a newline at its end."""
-    document = {
+    said = {
         "schema": SCHEMA,
         "checkpoints": [{"path": one.path, "recipe": one.recipe} for one in inspections],
         "tensors": [_as_json(row) for one in inspections for row in one.rows],
     }
-    return json.dumps(plain(document), indent=1, allow_nan=False) + "\n"
+    return document(plain(said))
 
 
 def render_text(inspections: Sequence[Inspection], *, width: int | None = None, color: bool = False) -> str:

@@ -1,6 +1,5 @@
 """The report of `check` as JSON, schema ``initaudit/report/1``."""
 
-import json
 import math
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +10,7 @@ from initaudit.findings import Finding
 from initaudit.groups import Group
 from initaudit.outcome import Audited, Outcome
 from initaudit.remedies import Remedy, laws_of
+from initaudit.report.escaping import document
 from initaudit.version import __version__
 
 SCHEMA = "initaudit/report/1"
@@ -20,7 +20,7 @@ DIGITS = 7
 
 def render(report: Outcome) -> str:
     """The whole report, with a newline at its end."""
-    document = {
+    said = {
         "schema": SCHEMA,
         "tool": {"name": "initaudit", "version": __version__},
         "checkpoints": [_checkpoint(one) for one in report.audited],
@@ -51,7 +51,7 @@ def render(report: Outcome) -> str:
         "notes": report.notes,
         "errors": [{"path": failure.path, "message": failure.message} for failure in report.failures],
     }
-    return json.dumps(plain(document), indent=1, allow_nan=False) + "\n"
+    return document(plain(said))
 
 
 def plain(value: Any) -> Any:

@@ -1,6 +1,5 @@
 """The rules as `initaudit rule` shows them: a table of all, or pages in full."""
 
-import json
 from collections.abc import Iterable
 
 from rich.markdown import Markdown
@@ -8,6 +7,7 @@ from rich.rule import Rule as Line
 from rich.table import Table
 from rich.text import Text
 
+from initaudit.report.escaping import document
 from initaudit.report.terminal import laid_out
 from initaudit.report.text import STYLES
 from initaudit.rule import Rule
@@ -51,7 +51,7 @@ def render_json(rules: Iterable[Rule]) -> str:
         {"code": r.code, "name": r.name, "severity": r.severity.value, "summary": r.summary, "page": page(r)}
         for r in rules
     ]
-    return json.dumps({"schema": SCHEMA, "rules": rows}, indent=1) + "\n"
+    return document({"schema": SCHEMA, "rules": rows})
 
 
 def page(rule: Rule) -> str:

@@ -1,6 +1,5 @@
 """The outcome of `fix`: a table for a person, and JSON, schema ``initaudit/repair/1``, for an audit of the repair."""
 
-import json
 from typing import Any
 
 from rich.table import Table
@@ -8,7 +7,7 @@ from rich.text import Text
 
 from initaudit.layers.names import natural
 from initaudit.repair.values import Repair, Repaired
-from initaudit.report.escaping import LONGEST_TEXT, printable
+from initaudit.report.escaping import LONGEST_TEXT, document, printable
 from initaudit.report.json import described, plain
 from initaudit.report.terminal import laid_out
 from initaudit.report.text import counted
@@ -70,7 +69,7 @@ def _measured(values: Statistics) -> Text:
 
 def render_json(repair: Repair) -> str:
     """The whole outcome, with a newline at its end."""
-    document = {
+    said = {
         "schema": SCHEMA,
         "seed": repair.seed,
         "device": repair.device,
@@ -83,7 +82,7 @@ def render_json(repair: Repair) -> str:
         "notes": repair.notes,
         "errors": [{"path": failure.path, "message": failure.message} for failure in repair.failures],
     }
-    return json.dumps(plain(document), indent=1, allow_nan=False) + "\n"
+    return document(plain(said))
 
 
 def _repaired(row: Repaired) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from initaudit.checkpoint import Entry
 from initaudit.groups import Group
 from initaudit.locations import in_repository
 from initaudit.outcome import Audited, Outcome
-from initaudit.report.escaping import LONGEST_TEXT, printable
+from initaudit.report.escaping import LONGEST_TEXT, document, printable
 from initaudit.rule import Rule, Severity
 from initaudit.version import __version__
 
@@ -45,7 +45,7 @@ def render(report: Outcome) -> str:
         "results": [_result(places, finding, numbers) for places, finding in shown],
         "columnKind": "utf16CodeUnits",
     }
-    return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1) + "\n"
+    return document({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]})
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
