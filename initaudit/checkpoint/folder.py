@@ -23,7 +23,7 @@ COMPANIONS = re.compile(r"(optimi[sz]er|scheduler|scaler|rng_state)[\w-]*\.(pt|p
 """What training loops save beside the weights, in files of their own."""
 
 MOST_NORMALISED = 128
-"""Characters of a name that are looked at for how Unicode spells them: real names are shorter."""
+"""Characters up to which it is looked at how Unicode spells a name: real ones are shorter."""
 
 SAME_MODEL = {"pytorch_model.bin": "model.safetensors"}
 """How the hub's folders name one model in two formats, where the names differ in more than the suffix."""
@@ -198,12 +198,11 @@ def _read_config(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 def _look_alikes(names: Iterable[str]) -> Iterator[str]:
     """A note where two names differ only in case or in how Unicode spells them: two tensors, perhaps meant as one."""
-    seen: dict[tuple[str, str], str] = {}
+    seen: dict[str, str] = {}
     for name in names:
-        # Marks are put in order in a time that grows with the square of their number: the rest has to be equal.
-        start, rest = name[:MOST_NORMALISED], name[MOST_NORMALISED:]
-        spelt = start if start.isascii() else normalize("NFKC", start)
-        other = seen.setdefault((spelt.casefold(), rest.casefold()), name)
+        # Marks are put in order in a time that grows with the square of their number.
+        spelt = name if name.isascii() or len(name) > MOST_NORMALISED else normalize("NFKC", name)
+        other = seen.setdefault(spelt.casefold(), name)
         if other != name:
             yield f"two tensors whose names only look alike: {other[:60]!a} and {name[:60]!a}"
             return
