@@ -1,7 +1,7 @@
 """What a project has settled in ``initaudit.toml`` or in ``[tool.initaudit]`` of its ``pyproject.toml``."""
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from initaudit.errors import InitauditError, errno_text
 from initaudit.locations import absolute
 from initaudit.report.formats import FORMATS
 from initaudit.suggestions import suggestion
+from initaudit.trust import ends_search, is_repository, why_not_trusted
 from initaudit.waivers import Waiver
 
 SEVERITIES = ("error", "warning", "info")
@@ -53,7 +54,8 @@ class Settings:
 def find_settings(start: Path) -> Settings:
     """The settings of the nearest file upward from a folder; none at all where there is no such file.
 
-    A checkpoint's own folder is never asked: what lies there is data of strangers.
+    It is looked for up to the root of the repository, the home folder or a mount. A checkpoint's own folder is never
+    asked, unless it is the folder or one above it: what lies there is data of strangers.
 
     Raises:
         SettingsError: the file cannot be read, or a setting has no meaning.
@@ -66,7 +68,45 @@ def find_settings(start: Path) -> Settings:
             return read_settings(own)
         if shared.is_file() and _tool(_parsed(shared)) is not None:
             return read_settings(shared)
+        if ends_search(parent):
+            break
     return Settings()
+
+
+def require_trust(settings: Settings, checkpoints: Iterable[Path]) -> str | None:
+    """Hold settings that were found to what they ask: a note where their file may be somebody else's, None if not.
+
+    ``checkpoints`` are the paths that this run is about: what lies in a folder of theirs was perhaps downloaded.
+
+    Raises:
+        SettingsError: they would run code or write files, and are not to be trusted with that.
+
+    """
+    file = settings.source
+    if file is None:
+        return None
+    asks = [name for name, asked in (("rules", settings.rules), ("[report]", settings.report)) if asked]
+    way_on = f"name it by --config {file} if you trust it, or run with --isolated"
+    why = next(filter(None, map(why_not_trusted, (file, *_modules(settings.rules)))), None)
+    if why is not None:
+        if asks:
+            raise SettingsError(f"{file}: has {' and '.join(asks)}, which are not taken from it: {why}; {way_on}")
+        return f"{file}: its settings count, though {why}"
+    folder = absolute(file.parent)
+    if settings.rules and not is_repository(folder) and any(folder == _folder_of(path) for path in checkpoints):
+        raise SettingsError(f"{file}: has rules, which are not taken from the folder of a checkpoint: {way_on}")
+    return None
+
+
+def _modules(folders: Iterable[Path]) -> Iterator[Path]:
+    """The files from which rules would be imported."""
+    for folder in folders:
+        yield from (path for path in sorted(folder.rglob("*")) if path.is_file() or path.is_dir())
+
+
+def _folder_of(checkpoint: Path) -> Path:
+    place = absolute(checkpoint)
+    return place if place.is_dir() else place.parent
 
 
 def read_settings(file: Path) -> Settings:

@@ -125,7 +125,8 @@ ALLOWED = {
         "understanding",
         "version",
     },
-    "settings": {"errors", "locations", "report", "suggestions", "waivers"},
+    "trust": set(),
+    "settings": {"errors", "locations", "report", "suggestions", "trust", "waivers"},
     "policy": {"baseline", "errors", "outcome", "registry", "rule", "settings", "waivers"},
     "cli": {
         "audit",

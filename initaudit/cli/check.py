@@ -87,7 +87,7 @@ def check(
     from initaudit.understanding import Reading
     from initaudit.workers import available_cores
 
-    settings = settings_of(config, isolated=isolated)
+    settings = settings_of(config, isolated=isolated, checkpoints=paths)
     further = [*reports_of(settings, reports), *([Output(BASELINE, write_baseline)] if write_baseline else [])]
     outputs = outputs_of(output_format, output_file, further, default=settings.output_format)
     known = baseline_of(settings, baseline, renewed=write_baseline)

@@ -93,7 +93,7 @@ def fix(
     from initaudit.workers import available_cores
 
     outputs = outputs_of(output_format, output_file, reports)
-    settings = settings_of(config, isolated=isolated)
+    settings = settings_of(config, isolated=isolated, checkpoints=[path])
     rules = rules_of(settings, folders, select=select, extend_select=extend_select, ignore=ignore)
     globs = exclude or settings.exclude
     wishes = [wish_of(text) for text in schemes]

@@ -49,7 +49,7 @@ def inspect(
     from initaudit.understanding import Reading, crashed, understood
     from initaudit.workers import available_cores
 
-    settings = settings_of(config, isolated=isolated)
+    settings = settings_of(config, isolated=isolated, checkpoints=paths)
     outputs = outputs_of(output_format, output_file, reports)
     inspections: list[Inspection] = []
     complaints: list[str] = []

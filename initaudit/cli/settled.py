@@ -1,12 +1,13 @@
 """What the configuration and the command line say together: the latter has the last word."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from initaudit.cli.outputs import Output
+from initaudit.cli.terminal import complain
 
 if TYPE_CHECKING:
     from initaudit.baseline import Baseline
@@ -14,21 +15,30 @@ if TYPE_CHECKING:
     from initaudit.settings import Settings
 
 
-def settings_of(config: Path | None, *, isolated: bool) -> "Settings":
+def settings_of(config: Path | None, *, isolated: bool, checkpoints: Iterable[Path] = ()) -> "Settings":
     """The settings that apply: those of ``--config``, none with ``--isolated``, else of the nearest file.
+
+    What was found and not named is trusted with code and files only if it is the user's own; ``checkpoints`` are the
+    paths that the run is about.
 
     Raises:
         click.UsageError: both were given.
-        SettingsError: the file cannot be read, or a setting has no meaning.
+        SettingsError: the file cannot be read, a setting has no meaning, or asks for more trust than its file has.
 
     """
-    from initaudit.settings import Settings, find_settings, read_settings
+    from initaudit.settings import Settings, find_settings, read_settings, require_trust
 
     if config is not None and isolated:
         raise click.UsageError("--config and --isolated exclude each other")
     if isolated:
         return Settings()
-    return read_settings(config) if config is not None else find_settings(Path())
+    if config is not None:
+        return read_settings(config)
+    settings = find_settings(Path())
+    note = require_trust(settings, checkpoints)
+    if note is not None:
+        complain(note)
+    return settings
 
 
 def rules_of(
