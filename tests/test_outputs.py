@@ -1,8 +1,10 @@
 """The outputs of one run, and where they go."""
 
+import errno
 import json
 import os
 import shutil
+import threading
 
 import pytest
 
@@ -201,3 +203,46 @@ def test_statistics_count_the_findings_of_each_rule():
     assert ["1", "1", "IA101", "zero-weight"] in rows
     counted = run("check", FIXTURES / "bad", "--output-format", "json").document["statistics"]
     assert [[str(row["findings"]), str(row["tensors"]), row["rule"], row["name"]] for row in counted] == rows
+
+
+def test_a_report_replaces_a_link_and_not_what_it_leads_to(tmp_path):
+    precious = written(tmp_path / "precious", b"mine")
+    link = tmp_path / "report.json"
+    link.symlink_to(precious)
+    assert run("check", FIXTURES / "bad" / "IA101-zero-weight.safetensors", "--report", f"json={link}").status == 1
+    assert precious.read_bytes() == b"mine"
+    assert not link.is_symlink()
+    assert json.loads(link.read_text(encoding="utf-8"))["summary"]["error"] == 1
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one_and_nothing_beside_it(tmp_path, monkeypatch):
+    old = written(tmp_path / "report.json", b"old")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    outcome = run("check", FIXTURES / "good" / "mlp-lecun-normal.safetensors", "--report", f"json={old}")
+    assert (outcome.status, old.read_bytes()) == (2, b"old")
+    assert "no space left on device" in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_a_report_keeps_the_mode_of_the_old_one(mode, tmp_path):
+    old = written(tmp_path / "report.json", b"old")
+    old.chmod(mode)
+    run("check", FIXTURES / "good" / "mlp-lecun-normal.safetensors", "--report", f"json={old}")
+    assert old.stat().st_mode & 0o777 == mode
+    assert old.read_bytes() != b"old"
+
+
+def test_a_report_goes_into_a_pipe_that_somebody_reads(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    read = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    run("check", FIXTURES / "good" / "mlp-lecun-normal.safetensors", "--report", f"json={tmp_path / 'pipe'}")
+    reader.join(timeout=20)
+    assert json.loads(read[0])["summary"]["error"] == 0
+    assert (tmp_path / "pipe").is_fifo()

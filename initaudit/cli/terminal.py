@@ -1,6 +1,8 @@
 """Where output goes: the report to stdout or a file, complaints and progress to stderr."""
 
 import os
+import secrets
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +31,9 @@ def text_layout(*, no_color: bool, to_file: bool) -> dict[str, Any]:
 def write(text: str, file: Path | None) -> None:
     """Write a report to a file, or to stdout; a step's summary on GitHub may hold those of other commands, and grows.
 
+    A file is replaced in one step, so that a full disk leaves the old one; a link is replaced, not followed, so that
+    none which somebody has planted leads to another file. What is no file, such as a pipe, is written to.
+
     Raises:
         InitauditError: the file cannot be written.
 
@@ -38,11 +43,46 @@ def write(text: str, file: Path | None) -> None:
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         return
     grows = str(file) == os.environ.get("GITHUB_STEP_SUMMARY")
+    content = text.encode("utf-8", "backslashreplace")
     try:
-        with file.open("a" if grows else "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(text)
+        if grows or not _is_replaceable(file):
+            with file.open("ab" if grows else "wb") as stream:
+                stream.write(content)
+        else:
+            _replace(file, content)
     except OSError as error:
         raise InitauditError(f"{file}: {errno_text(error)}") from error
+
+
+def _is_replaceable(file: Path) -> bool:
+    """Whether another file may take a name: no device or pipe has it, and it is none of the system's for these."""
+    if file.absolute().parts[1:2] in (("dev",), ("proc",)):
+        return False
+    return file.is_file() or not file.exists()  # a link to a pipe is as the pipe
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Give a file its content in one step, with the mode that it had, else with the one that new files get."""
+    beside = file.with_name(f".{file.name[:100]}.{secrets.token_hex(6)}.initaudit-tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(beside, flags, 0o666)
+    except PermissionError:  # the folder takes no other file, while this one may be written to
+        if file.is_symlink() or not file.exists():
+            raise
+        file.write_bytes(content)
+        return
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if file.exists() and not file.is_symlink():
+            beside.chmod(stat.S_IMODE(file.stat().st_mode))
+        beside.replace(file)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def complain(message: str) -> None:
