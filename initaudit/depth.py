@@ -5,13 +5,11 @@ share one lane, in the order of their names.
 """
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from initaudit.layers.names import natural
-from initaudit.layers.segments import segments
-from initaudit.model import Model, Tensor, place
+from initaudit.model import Model, Tensor
 from initaudit.remedies import Healthy, Remedy, by_recipe
 from initaudit.scale import ODD_AMONG_AGREED, RELU_LOSS, plain_chains
 from initaudit.significance import HARD_Z, log_std_error
@@ -19,9 +17,6 @@ from initaudit.statistics.grid import Grid
 
 LEAST_CHAIN = 2
 """One layer alone is no chain."""
-
-LONGEST_NUMBER = 9
-"""Digits of a block's number that are read: names may hold any number of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +65,12 @@ def lanes(model: Model, healthy: Healthy) -> tuple[Lane, ...]:
     grouped: dict[str, list[Tensor]] = {}
     for tensor in model.weights:
         if tensor.gain is not None and math.isfinite(tensor.gain):
-            grouped.setdefault(place(tensor) if model.repeats(tensor) else "", []).append(tensor)
+            grouped.setdefault(model.place(tensor) if model.repeats(tensor) else "", []).append(tensor)
     single = grouped.pop("", [])
-    found = [_lane(at, sorted(grouped[at], key=_numbers), healthy) for at in sorted(grouped, key=natural)]
+    found = [
+        _lane(at, sorted(grouped[at], key=lambda tensor: model.blocks.numbers(tensor.name)), healthy)
+        for at in sorted(grouped, key=natural)
+    ]
     if single:
         found.append(_lane("", sorted(single, key=lambda tensor: natural(tensor.name)), healthy))
     return tuple(found)
@@ -115,7 +113,7 @@ def std_of(remedy: Remedy, tensor: Tensor) -> float | None:
 
 
 def _lane(at: str, tensors: Sequence[Tensor], healthy: Healthy) -> Lane:
-    numbers = [_numbers(tensor) for tensor in tensors]
+    numbers = [healthy.model.blocks.numbers(tensor.name) for tensor in tensors]
     by_block = bool(at) and all(len(several) == 1 for several in numbers)
     depths = [several[0] for several in numbers] if by_block else range(len(tensors))
     return Lane(at, tuple(map(_level, tensors, depths, [healthy] * len(tensors))), by_block)
@@ -125,13 +123,6 @@ def _level(tensor: Tensor, depth: int, healthy: Healthy) -> Level:
     error = log_std_error(tensor.count, tensor.statistics.moments.kurtosis)
     tolerance = max(ODD_AMONG_AGREED, math.exp(min(HARD_Z * error, math.log(10))))
     return Level(tensor, depth, tensor.gain or 0.0, predicted_gain(tensor, healthy), tolerance)
-
-
-def _numbers(tensor: Tensor) -> tuple[int, ...]:
-    """The numbers of the blocks that a tensor stands in: those that its place masks."""
-    pieces = zip(segments(tensor.part.layer), segments(place(tensor)), strict=False)
-    masked = (piece for piece, mask in pieces if piece != mask)
-    return tuple(int(digits[:LONGEST_NUMBER]) for piece in masked for digits in re.findall(r"\d+", piece))
 
 
 def _signal(gains: Sequence[float]) -> tuple[float, ...]:

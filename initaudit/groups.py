@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from initaudit.findings import Finding
-from initaudit.model import Model, Tensor, place
+from initaudit.model import Model, Tensor
 from initaudit.remedies import Remedy
 from initaudit.rule import Severity
 
@@ -98,7 +98,7 @@ def _of_one_rule(findings: list[Finding], model: Model) -> Iterator[Group]:
         if finding.cause is not None or finding.tensor not in model:
             causes.setdefault(finding.cause or number, []).append(finding)
         else:
-            places.setdefault(place(model[finding.tensor]), []).append(finding)
+            places.setdefault(model.place(model[finding.tensor]), []).append(finding)
     for several in causes.values():
         yield Group(tuple(several), several[0].cause.message if several[0].cause else several[0].message)
     single = [finding for several in places.values() for finding in several]

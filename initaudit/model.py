@@ -1,17 +1,17 @@
 """What rules judge: a tensor that is understood and measured, and the model around it."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, TypeVar, cast
 
 from initaudit.faults import Expectation, Fact, Fault
 from initaudit.layers.axes import input_axis, unit_axis
-from initaudit.layers.segments import leaf_of, parent_of, segments, separator_of
 from initaudit.layers.values import Part
+from initaudit.names import Blocks
+from initaudit.names.segments import leaf_of, parent_of, segments, separator_of
 from initaudit.schemes import Pattern, Scheme, zero_pattern
 from initaudit.statistics.values import Statistics, Units
 
@@ -23,15 +23,12 @@ __all__ = [
     "Tensor",
     "Units",
     "among_peers",
-    "place",
     "segments",
     "separator_of",
     "value_of",
 ]
 
 T = TypeVar("T")
-
-_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +159,8 @@ class Model:
     config: Mapping[str, Any] = field(default_factory=dict)
     unfilled: tuple[str, ...] = ()
     """The names of tensors that were only planned: on the meta device, without values."""
+    tree: Blocks | None = None
+    """The tree of the names of its checkpoint, where it is known."""
 
     def __contains__(self, name: str) -> bool:
         """Whether the values of a tensor of this name were judged."""
@@ -180,31 +179,40 @@ class Model:
         """The tensor of a name, None if there is none."""
         return self._by_name.get(name)
 
+    @cached_property
+    def blocks(self) -> Blocks:
+        """Its lists of blocks, and where in them each tensor stands: the one tree of all names."""
+        return self.tree or Blocks(tensor.name for tensor in self.tensors)
+
+    def place(self, tensor: Tensor) -> str:
+        """A tensor's name with the numbers masked that count blocks: the same in every block."""
+        return self.blocks.place(tensor.name)
+
     def kin(self, tensor: Tensor) -> tuple[Tensor, ...]:
         """The tensors of the same place in other blocks, of whatever shape."""
-        return tuple(other for other in self._kin[place(tensor)] if other.name != tensor.name)
+        return tuple(other for other in self._kin[self.place(tensor)] if other.name != tensor.name)
 
     def peers(self, tensor: Tensor) -> Peers:
         """The deviations of a tensor and its siblings, all-zero ones left out."""
-        return self.remember(_deviations).get((place(tensor), tensor.shape), Peers(()))
+        return self.remember(_deviations).get((self.place(tensor), tensor.shape), Peers(()))
 
     def is_alike(self, tensor: Tensor) -> bool:
         """Whether a tensor holds the one value that most of its place in other blocks hold, of whatever width."""
         values = tensor.statistics
-        return values.is_constant and values.minimum == self._one_values[place(tensor)]
+        return values.is_constant and values.minimum == self._one_values[self.place(tensor)]
 
     def repeats(self, tensor: Tensor) -> bool:
         """Whether there are tensors of the same place in other blocks."""
-        return len(self._kin[place(tensor)]) > 1
+        return len(self._kin[self.place(tensor)]) > 1
 
     def has_one_sign(self, tensor: Tensor) -> bool:
         """Whether all values of a tensor have the one sign that those of most of its place have."""
-        return _sign(tensor) != 0 and _sign(tensor) == self._signs[place(tensor)]
+        return _sign(tensor) != 0 and _sign(tensor) == self._signs[self.place(tensor)]
 
     def repeats_zero(self, tensor: Tensor) -> bool:
         """Whether a zero tensor is one of several: most of its place, or all whose names end alike, are zero."""
-        if len(self._kin[place(tensor)]) > 1:
-            return self._one_values[place(tensor)] == 0
+        if len(self._kin[self.place(tensor)]) > 1:
+            return self._one_values[self.place(tensor)] == 0
         return _ending(tensor) in self._zero_endings
 
     def partners(self, tensor: Tensor) -> tuple[Tensor, ...]:
@@ -240,7 +248,7 @@ class Model:
 
     @cached_property
     def _kin(self) -> dict[str, list[Tensor]]:
-        return self._grouped(place)
+        return self._grouped(self.place)
 
     @cached_property
     def _partners(self) -> dict[str, list[Tensor]]:
@@ -273,19 +281,19 @@ class Model:
 
 
 def among_peers(
-    tensors: Iterable[Tensor], measure: Callable[[Tensor], float | None]
+    model: Model, tensors: Iterable[Tensor], measure: Callable[[Tensor], float | None]
 ) -> dict[tuple[str, tuple[int, ...]], Peers]:
-    """A measure of some tensors by place and shape; those that have none are left out."""
+    """A measure of some tensors of a model by place and shape; those that have none are left out."""
     found: dict[tuple[str, tuple[int, ...]], list[float]] = {}
     for tensor in tensors:
         value = measure(tensor)
         if value is not None:
-            found.setdefault((place(tensor), tensor.shape), []).append(value)
+            found.setdefault((model.place(tensor), tensor.shape), []).append(value)
     return {key: Peers(tuple(sorted(values))) for key, values in found.items()}
 
 
 def _deviations(model: Model) -> dict[tuple[str, tuple[int, ...]], Peers]:
-    return among_peers(model.tensors, lambda tensor: tensor.std if tensor.std > 0 else None)
+    return among_peers(model, model.tensors, lambda tensor: tensor.std if tensor.std > 0 else None)
 
 
 def _sign(tensor: Tensor) -> int:
@@ -303,29 +311,6 @@ def _most(values: Iterable[T]) -> T | None:
     counts = Counter(values)
     value, count = counts.most_common(1)[0]
     return value if 2 * count > counts.total() else None
-
-
-def place(tensor: Tensor) -> str:
-    """The name with the numbers masked that count blocks: list indices, and numbers of lists (``layer1.0``).
-
-    Kept are those that tell layers of one block apart: of a layer itself (``fc1``, ``mlp.2``) and within words.
-    """
-    layer = tensor.part.layer
-    return _place_of_layer(layer) + tensor.name[len(layer) :]
-
-
-@lru_cache(maxsize=1 << 16)
-def _place_of_layer(layer: str) -> str:
-    separator, parts = separator_of(layer), segments(layer)
-    counted = separator == "/" or parts[0] == "params"  # as Flax and Keras name layers
-    for at in range(len(parts) - 1):
-        if parts[at].isdigit() or parts[at + 1].isdigit() or (counted and _COUNTED.fullmatch(parts[at])):
-            parts[at] = _NUMBER.sub("#", parts[at])
-    return separator.join(parts)
-
-
-_COUNTED = re.compile(r"[A-Za-z][A-Za-z_]*(_\d{1,4})")
-"""How Flax and Keras name the modules of a list: `encoderblock_3`."""
 
 
 _LEAF_WORDS = frozenset(

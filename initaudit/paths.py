@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from initaudit.layers.segments import enclosing, leaf_of, parent_of
-from initaudit.model import Model, Tensor, place
+from initaudit.model import Model, Tensor
+from initaudit.names.segments import enclosing, leaf_of, parent_of
 from initaudit.scale import width_in
 
 __all__ = ["Matrices", "ends_its_list", "feeds_a_product", "is_gate", "path", "step"]
@@ -68,7 +68,7 @@ def feeds_a_product(tensor: Tensor, model: Model) -> bool:
     So are queries with keys, and a gate with what it gates. The one other matrix of its module reads less than the
     whole, from a third of it on: one part of three, or more where keys and values have fewer heads.
     """
-    reads, own = path(tensor, model).reads, step(tensor)
+    reads, own = path(tensor, model).reads, step(tensor, model)
     if len(tensor.shape) != 2 or len(reads) > 2:  # a module may hold a hundred thousand
         return False
     others = [width for at, width in reads.items() if at != own]
@@ -79,8 +79,8 @@ def feeds_a_product(tensor: Tensor, model: Model) -> bool:
 
 def ends_its_list(tensor: Tensor, model: Model) -> bool:
     """Whether no matrix stands in the same list of layers behind a tensor's; one in no list ends its own."""
-    number = tensor.layer_name
-    return not number.isdecimal() or int(number) >= model.remember(_last_numbers).get(tensor.parent, 0)
+    seat = model.blocks.seat(tensor.name)
+    return seat is None or seat.is_named or seat.number >= model.remember(_last_numbers).get(seat.list, 0)
 
 
 def is_gate(tensor: Tensor, model: Model) -> bool:
@@ -95,9 +95,9 @@ def is_gate(tensor: Tensor, model: Model) -> bool:
     return _GATE.search(tensor.name[-200:]) is not None and min(tensor.shape) < NARROW
 
 
-def step(tensor: Tensor) -> str:
+def step(tensor: Tensor, model: Model) -> str:
     """The place of a tensor on a path: those of one list of parameters stand side by side, not one behind the other."""
-    at = place(tensor)
+    at = model.place(tensor)
     return parent_of(at) if leaf_of(at).isdecimal() else at
 
 
@@ -105,7 +105,7 @@ def _modules(model: Model) -> dict[str, Matrices]:
     modules: dict[str, Matrices] = {}
     for tensor in model.tensors:
         if len(tensor.shape) >= 2:
-            at, zero = step(tensor), tensor.statistics.zeros == tensor.count and not is_gate(tensor, model)
+            at, zero = step(tensor, model), tensor.statistics.zeros == tensor.count and not is_gate(tensor, model)
             for module in _modules_around(tensor):
                 matrices = modules.setdefault(module, Matrices(Counter(), Counter(), {}))
                 matrices.all[at] += 1
@@ -120,12 +120,8 @@ def _last_numbers(model: Model) -> dict[str, int]:
     last: dict[str, int] = {}
     for tensor in model.tensors:
         if len(tensor.shape) >= 2:
-            inner = tensor.part.layer
-            for module in _modules_around(tensor):
-                number = leaf_of(inner)
-                if number.isdecimal() and len(number) < 10:
-                    last[module] = max(last.get(module, 0), int(number))
-                inner = module
+            for name, number in model.blocks.lists(tensor.name):
+                last[name] = max(last.get(name, 0), number)
     return last
 
 

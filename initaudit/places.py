@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from initaudit.model import Expectation, Fault, Model, Tensor, place, value_of
+from initaudit.model import Expectation, Fault, Model, Tensor, value_of
 
 __all__ = ["Place", "measured", "places_of", "value_of"]
 
@@ -47,7 +47,7 @@ def places_of(model: Model, role: str, *, usual: float) -> Iterator[Place]:
     grouped: dict[str, list[Tensor]] = {}
     for tensor in model.tensors:
         if tensor.part.role == role and not tensor.statistics.nonfinite:
-            grouped.setdefault(place(tensor), []).append(tensor)
+            grouped.setdefault(model.place(tensor), []).append(tensor)
     for tensors in grouped.values():
         counts = Counter(map(value_of, tensors))
         common = max(counts, key=lambda value: (counts[value], value == usual))

@@ -15,8 +15,8 @@ from initaudit.advice import lecun, scales_text
 from initaudit.faults import Cause, Expectation, Fault
 from initaudit.layers.axes import input_axis
 from initaudit.layers.names import DIRECTION, LENGTH, natural
-from initaudit.layers.segments import dotted
-from initaudit.model import Model, Tensor, place
+from initaudit.model import Model, Tensor
+from initaudit.names.segments import dotted
 from initaudit.schemes import scales_by_fan
 from initaudit.signatures import likely_cause
 from initaudit.significance import HARD_Z, log_std_error
@@ -177,7 +177,7 @@ def wrong_fan_ratio(tensor: Tensor, model: Model) -> float | None:
     """How far a linear layer's gain is above those of its blocks, if most of these scale by 1/√fan_in; else None."""
     if tensor.part.kind != "linear" or not tensor.gain or not model.repeats(tensor):
         return None
-    if _blocks_of(tensor) not in model.remember(_lists_by_fan):
+    if model.blocks.stack(tensor.name) not in model.remember(_lists_by_fan):
         return None
     error = log_std_error(tensor.count, tensor.statistics.moments.kurtosis)
     above = math.log(tensor.gain) > max(math.log(WRONG_FAN), HARD_Z * error)
@@ -189,7 +189,7 @@ def _lists_by_fan(model: Model) -> frozenset[str]:
     lists: dict[str, list[Tensor]] = {}
     for tensor in judged_weights(model):
         if tensor.part.kind == "linear" and model.repeats(tensor):
-            lists.setdefault(_blocks_of(tensor), []).append(tensor)
+            lists.setdefault(model.blocks.stack(tensor.name), []).append(tensor)
     found = set()
     for name, tensors in lists.items():
         scaled = [other for other in tensors if other.gain and abs(math.log(other.gain)) < math.log(LECUN)]
@@ -198,11 +198,6 @@ def _lists_by_fan(model: Model) -> frozenset[str]:
         if 2 * len(scaled) > len(tensors) and told >= LEAST_SCALED:
             found.add(name)
     return frozenset(found)
-
-
-def _blocks_of(tensor: Tensor) -> str:
-    """The list of blocks that a tensor stands in: what its place has before the number of the block."""
-    return place(tensor).partition("#")[0]
 
 
 def farthest(tensor: Tensor) -> tuple[float, float]:
@@ -229,7 +224,7 @@ def plain_chains(model: Model) -> Iterator[tuple[Tensor, ...]]:
         return
     run: list[Tensor] = []
     for tensor in sorted(judged_weights(model), key=lambda tensor: natural(tensor.name)):
-        if run and not (_same_sequence(run[-1].name, tensor.name) and _width_out(run[-1]) == width_in(tensor)):
+        if run and not (_same_sequence(run[-1], tensor, model) and _width_out(run[-1]) == width_in(tensor)):
             yield tuple(run)
             run = []
         run.append(tensor)
@@ -369,7 +364,7 @@ def _width_out(tensor: Tensor) -> int:
     return tensor.width * groups
 
 
-def _same_sequence(a: str, b: str) -> bool:
-    """Whether two names have one number each, and are alike but for it."""
-    pieces_a, pieces_b = natural(a), natural(b)
-    return len(pieces_a) == len(pieces_b) == 3 and pieces_a[0] == pieces_b[0] and pieces_a[2] == pieces_b[2]
+def _same_sequence(a: Tensor, b: Tensor, model: Model) -> bool:
+    """Whether the names of two layers have one number each, and are alike but for it."""
+    sequence = model.blocks.sequence(a.name)
+    return sequence is not None and sequence == model.blocks.sequence(b.name)

@@ -1,7 +1,7 @@
 """From a path to checkpoints that are measured and understood, before any rule has spoken."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from initaudit.findings import Failure
 from initaudit.layers import understand
 from initaudit.layers.values import Part
 from initaudit.model import Model, Tensor
+from initaudit.names import Blocks
 from initaudit.schemes import Draw, Scheme, recognise
 from initaudit.statistics import JUDGED, Statistics, why_not_judged
 from initaudit.workers import measure_all
@@ -54,6 +55,8 @@ class Understood:
     schemes: dict[str, Scheme]
     unfilled: tuple[str, ...] = ()
     """The tensors that were only planned: on the meta device, without values."""
+    blocks: Blocks = field(default_factory=Blocks)
+    """The tree of all names, those of tensors that are not judged among them."""
 
     @property
     def can_be_judged(self) -> bool:
@@ -70,7 +73,7 @@ class Understood:
             Tensor(e.name, e.dtype, e.shape, self.parts[e.name], self.statistics[e.name], self.schemes.get(e.name))
             for e in entries
         )
-        return Model(tuple(tensors), self.checkpoint.config, self.unfilled)
+        return Model(tuple(tensors), self.checkpoint.config, self.unfilled, self.blocks)
 
 
 def open_paths(
@@ -131,10 +134,12 @@ def understood_from(
     unfilled: tuple[str, ...] = (),
 ) -> Understood:
     """A checkpoint whose tensors have these statistics, understood as far as it is not ``known`` what they are."""
-    parts = understand(checkpoint.entries, statistics, checkpoint.config) if known is None else dict(known)
+    blocks = Blocks(entry.name for entry in checkpoint.entries)
+    parts = understand(checkpoint.entries, statistics, checkpoint.config, blocks) if known is None else dict(known)
     measured = (entry for entry in checkpoint.entries if entry.name in statistics)
     draws = (Draw(entry, parts[entry.name], statistics[entry.name]) for entry in measured)
-    return Understood(checkpoint, parts, statistics, recognise(draws, checkpoint.config), unfilled)
+    schemes = recognise(draws, checkpoint.config, blocks)
+    return Understood(checkpoint, parts, statistics, schemes, unfilled, blocks)
 
 
 def understood(paths: Iterable[Path], reading: Reading = WHOLE) -> Iterator[Understood | Failure]:

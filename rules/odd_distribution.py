@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from initaudit.advice import redraw_advice
 from initaudit.examples import bad, good, normal, uniform
-from initaudit.model import Peers, among_peers, place
+from initaudit.model import Peers, among_peers
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
 from initaudit.scale import FARTHEST, farthest
 from initaudit.significance import HARD_Z
@@ -70,7 +70,7 @@ def odd_distribution(tensor: Tensor, model: Model) -> Iterator[Fault]:
     if kurtosis is None or not tensor.is_weight:
         return
     error = KURTOSIS_ERROR / math.sqrt(tensor.count)
-    peers = model.remember(_kurtoses)[place(tensor), tensor.shape]
+    peers = model.remember(_kurtoses)[model.place(tensor), tensor.shape]
     if peers.count > LEAST_SIBLINGS:
         low, middle, high = peers.spread_of_others(kurtosis)
         if high - low < ODD_KURTOSIS and abs(kurtosis - middle) > max(ODD_KURTOSIS, HARD_Z * 2 * error):
@@ -94,7 +94,7 @@ def odd_distribution(tensor: Tensor, model: Model) -> Iterator[Fault]:
 
 
 def _kurtoses(model: Model) -> dict[tuple[str, tuple[int, ...]], Peers]:
-    return among_peers(model.weights, _own_kurtosis)
+    return among_peers(model, model.weights, _own_kurtosis)
 
 
 def _own_kurtosis(tensor: Tensor) -> float | None:

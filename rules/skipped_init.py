@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from initaudit.examples import Recipe, bad, constant, good, normal, uniform
-from initaudit.model import place, separator_of
+from initaudit.model import separator_of
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
 from initaudit.scale import is_output
 
@@ -110,7 +110,7 @@ def _faults(default: list[Tensor], others: list[Tensor]) -> Iterator[Fault]:
 def _blocks_around(tensor: Tensor, model: Model) -> str | None:
     """What a layer is looked at with: all blocks of its kind, or the list it stands in and does not end; else None."""
     if model.repeats(tensor):
-        return place(tensor).partition("#")[0]
+        return model.blocks.stack(tensor.name)
     is_listed = tensor.layer_name.isdecimal() and not is_output(tensor, model)
     return f"{tensor.parent}{separator_of(tensor.part.layer)}" if is_listed else None
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from initaudit.architectures import SCALED_RESIDUALS, architecture_of
 from initaudit.examples import Recipe, bad, good, normal
-from initaudit.model import place
 from initaudit.rule import Expectation, Fault, Model, Severity, Tensor, rule
 from initaudit.scale import is_called_output
 
@@ -99,7 +98,7 @@ def _scaled(model: Model) -> list[Tensor]:
     """The weights that are scaled by depth as all of their place are."""
     places: dict[str, list[Tensor]] = {}
     for tensor in model.weights:
-        places.setdefault(place(tensor), []).append(tensor)
+        places.setdefault(model.place(tensor), []).append(tensor)
     return [tensor for tensors in places.values() if all(map(_scaled_base, tensors)) for tensor in tensors]
 
 

@@ -11,9 +11,9 @@ from safetensors.numpy import load_file
 
 from initaudit.laws import LawError, Setting, parse_law, settle
 from initaudit.layers.values import Part
+from initaudit.names import Depth
 from initaudit.remedies import AskedError, Remedy, laws_of, wish_of
 from initaudit.schemes.catalogue import candidates
-from initaudit.schemes.depths import Depth
 from initaudit.schemes.families import FAMILIES
 from tests.checkpoints import FIXTURES, faulty, run, written
 from tests.recipes import DEPTH, WIDTH, Draw, Tensors, gpt2, mixture, resnet

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from initaudit.audit import audit
-from initaudit.layers.segments import enclosing, leaf_of, parent_of, segments
+from initaudit.names.segments import enclosing, leaf_of, parent_of, segments
 from initaudit.outcome import Outcome
 from initaudit.registry import load_rules
-from initaudit.schemes import Depth, depths_of
 from tests.checkpoints import written
 
 RULES = tuple(load_rules().values())
@@ -58,12 +57,6 @@ def test_pytorchs_default_bias_is_intended_beside_its_weight(separator: str, tmp
     assert [finding.tensor for finding in report.findings if finding.tensor.endswith("bias")] == []
     intended = {kept.tensor for one in report.audited for kept in one.intended}
     assert intended >= {separator.join((f"fc{layer}", "bias")) for layer in range(4)}
-
-
-@pytest.mark.parametrize("separator", [".", "/"])
-def test_a_block_is_the_first_number_in_a_name_and_lists_count_their_own(separator: str) -> None:
-    names = [separator.join(parts) for parts in (("h", "0", "fc"), ("h", "2", "fc"), ("g", "1", "x", "7", "w"), ("w",))]
-    assert list(depths_of(names).items()) == [(names[0], Depth(0, 3)), (names[1], Depth(2, 3)), (names[2], Depth(1, 2))]
 
 
 def checked(model: dict[str, np.ndarray], separator: str, folder: Path) -> Outcome:

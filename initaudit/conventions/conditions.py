@@ -6,8 +6,8 @@ Each takes a tensor and its model and says yes or no. They are what keeps a conv
 import math
 import re
 
-from initaudit.layers.segments import dotted
 from initaudit.model import Model, Tensor
+from initaudit.names.segments import dotted
 from initaudit.paths import ends_its_list, feeds_a_product, path, step
 from initaudit.scale import is_output, width_in
 from initaudit.schemes import UNIFORM, fits
@@ -23,7 +23,6 @@ ROUND_VOCABULARY, MOST_PADDED = 64, 128
 """Vocabularies are padded to multiples of 64 or 128, so that fewer rows than that are added."""
 
 _SHORTCUT = re.compile(r"shortcut|downsample|identity|skip|residual")
-_LIST_NUMBER = re.compile(r"(^|[./])\d+(?=[./])")
 
 
 def alike(tensor: Tensor, model: Model) -> bool:
@@ -45,14 +44,14 @@ def closes_a_branch(tensor: Tensor, model: Model) -> bool:
     """
     if feeds_a_product(tensor, model):
         return False
-    matrices, at = path(tensor, model), step(tensor)
+    matrices, at = path(tensor, model), step(tensor, model)
     alone = matrices.others(at) > 0 and matrices.zero_others(at) == 0
     return alone and model.repeats_zero(tensor) and not _is_behind_a_zero_gate(tensor, model)
 
 
 def _is_behind_a_zero_gate(tensor: Tensor, model: Model) -> bool:
     """Whether all gates of its block are zero; which of them follows which branch does not stand in the file."""
-    gates = model.remember(_gates_of_blocks).get(_block_of(tensor), [])
+    gates = model.remember(_gates_of_blocks).get(model.blocks.block(tensor.name), [])
     return bool(gates) and all(gate.statistics.zeros == gate.count for gate in gates)
 
 
@@ -62,14 +61,8 @@ def _gates_of_blocks(model: Model) -> dict[str, list[Tensor]]:
     for tensor in model.tensors:
         is_vector = tensor.count == max(tensor.shape, default=1)
         if tensor.part.role == "other_param" and tensor.part.kind == "other" and is_vector:
-            gates.setdefault(_block_of(tensor), []).append(tensor)
+            gates.setdefault(model.blocks.block(tensor.name), []).append(tensor)
     return gates
-
-
-def _block_of(tensor: Tensor) -> str:
-    """The name of the innermost numbered block around a tensor, "" where there is none."""
-    numbered = list(_LIST_NUMBER.finditer(tensor.part.layer))
-    return tensor.part.layer[: numbered[-1].end()] if numbered else ""
 
 
 def is_driven_by_its_bias(tensor: Tensor, model: Model) -> bool:
@@ -214,7 +207,7 @@ def _last_batch_norms(model: Model) -> dict[str, dict[str, bool]]:
     norms: dict[str, list[str]] = {}
     widths: dict[str, int] = {}
     for tensor in model.tensors:
-        block = _block_of(tensor)
+        block = model.blocks.block(tensor.name)
         if tensor.is_weight:
             widths.setdefault(block, width_in(tensor))  # the first by name reads the block's input
         is_scale = tensor.part.role == "norm_scale" and tensor.part.layer in running

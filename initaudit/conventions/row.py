@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from initaudit.layers.segments import dotted
 from initaudit.model import Model, Tensor
+from initaudit.names.segments import dotted
 
 Condition = Callable[[Tensor, Model], bool]
 

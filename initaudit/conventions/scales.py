@@ -5,6 +5,7 @@ import math
 import re
 
 from initaudit.model import Model, Tensor
+from initaudit.names.segments import natural
 from initaudit.paths import ends_its_list, path, step
 from initaudit.scale import judged_weights
 from initaudit.significance import HARD_Z, log_std_error, variance_z
@@ -29,7 +30,6 @@ ROUNDED = 2e-3
 _EQUALISED = re.compile(
     r"modulat|to_?rgbs?\b|mapping|synthesis|emb_gain|out_gain|noise_strength|resample_filter|w_avg|equal(ised|ized)?_"
 )
-_LAST_IN_NAME = re.compile(r"^(.*?)_?(\d+)$")
 
 
 def is_equalised(tensor: Tensor, model: Model) -> bool:
@@ -62,25 +62,24 @@ def ends_near_zero(tensor: Tensor, model: Model) -> bool:
     if peers.count < 2 or peers.values[-1] > ALIKE * peers.values[0] or not _ends_its_branch(tensor, model):
         return False
     ordinary = (other for other in model.weights if (other.gain or 0.0) > ORDINARY_GAIN)
-    return any(step(other) in matrices.all for other in ordinary)
+    return any(step(other, model) in matrices.all for other in ordinary)
 
 
 def _ends_its_branch(tensor: Tensor, model: Model) -> bool:
     """Whether it is the last of the matrices in its module whose names differ in their number alone."""
-    own = tensor.layer_name
-    if own.isdecimal():
-        return int(own) > 0 and ends_its_list(tensor, model)
-    match = _LAST_IN_NAME.match(own[-100:])
-    return match is not None and model.remember(_last_of_names).get(f"{tensor.parent}.{match[1]}") == int(match[2]) > 0
+    seat = model.blocks.seat(tensor.name)
+    if seat is None or not seat.number:
+        return False
+    if not seat.is_named:
+        return ends_its_list(tensor, model)
+    return model.remember(_last_of_names).get(seat.list) == seat.number
 
 
 def _last_of_names(model: Model) -> dict[str, int]:
     last: dict[str, int] = {}
-    for tensor in model.weights:
-        match = _LAST_IN_NAME.match(tensor.layer_name[-100:])
-        if match is not None and len(match[2]) < 10:
-            key = f"{tensor.parent}.{match[1]}"
-            last[key] = max(last.get(key, 0), int(match[2]))
+    for seat in (model.blocks.seat(tensor.name) for tensor in model.weights):
+        if seat is not None and seat.is_named:
+            last[seat.list] = max(last.get(seat.list, 0), seat.number)
     return last
 
 
@@ -92,15 +91,11 @@ def is_alike_in_scale(tensor: Tensor, model: Model) -> bool:
 
 def grows_with_depth(tensor: Tensor, model: Model) -> bool:
     """One value throughout, at most two, that rises or falls from block to block: a law of the depth."""
-    values = [other.statistics for other in sorted((tensor, *model.kin(tensor)), key=_depth)]
+    values = [other.statistics for other in sorted((tensor, *model.kin(tensor)), key=lambda other: natural(other.name))]
     if len(values) < 3 or not all(one.is_constant and 0 < one.minimum <= 2 for one in values):
         return False
     steps = [after.minimum - before.minimum for before, after in itertools.pairwise(values)]
     return all(one > 0 for one in steps) or all(one < 0 for one in steps)
-
-
-def _depth(tensor: Tensor) -> list[int]:
-    return [int(number) for number in re.findall(r"\d{1,9}", tensor.name)]
 
 
 def is_near_one(tensor: Tensor, model: Model) -> bool:

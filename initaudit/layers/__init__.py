@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from initaudit.checkpoint.values import Entry
+from initaudit.names import Blocks
 from initaudit.statistics.values import Statistics
 
 from .choices import Choice, plain
@@ -18,10 +19,17 @@ __all__ = ["understand"]
 
 
 def understand(
-    entries: Sequence[Entry], statistics: Mapping[str, Statistics], config: Mapping[str, Any]
+    entries: Sequence[Entry],
+    statistics: Mapping[str, Statistics],
+    config: Mapping[str, Any],
+    blocks: Blocks | None = None,
 ) -> dict[str, Part]:
-    """What every tensor of one checkpoint is, by name; ``statistics`` may lack some, and ``config`` is only a hint."""
-    layers = group(entries)
+    """What every tensor of one checkpoint is, by name; ``statistics`` may lack some, and ``config`` is only a hint.
+
+    ``blocks`` is the tree of its names, built from the entries if it is not given.
+    """
+    blocks = blocks or Blocks(entry.name for entry in entries)
+    layers = group(entries, blocks)
     widths = Widths.of(layers)
     branches = frozenset(layer.path[:depth] for layer in layers for depth in range(len(layer.path)))
     averaged = frozenset(layer.owner for layer in layers if layer.has("average"))

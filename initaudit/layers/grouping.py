@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from initaudit.checkpoint.values import Entry
+from initaudit.names import Blocks
+from initaudit.names.segments import leaf_of, owner_of, parent_of, segments, separator_of
 
 from . import names
-from .segments import leaf_of, parent_of, separator_of
 
 Path = tuple[str, ...]
 
@@ -64,6 +65,8 @@ class Layer:
     stem: str
     path: Path
     words: tuple[str, ...]
+    is_numbered: bool
+    """Whether a module around is one of a list of blocks."""
     members: list[Member] = field(default_factory=list)
     shapes: dict[names.Meaning, list[tuple[int, ...]]] = field(default_factory=dict)
 
@@ -100,50 +103,37 @@ class Layer:
         return tuple(segment[: names.LONGEST].rstrip("0123456789") for segment in self.path[-_PLACE:])
 
     @property
-    def is_numbered(self) -> bool:
-        """Whether a module around is one of a numbered list, such as a block."""
-        return any(segment.isdecimal() for segment in self.path[:-1])
-
-    @property
     def index(self) -> int | None:
         """The layer's place in a numbered sequence, if it is in one."""
         last = self.path[-1] if self.path else ""
         return int(last) if last.isdecimal() and len(last) <= _LONGEST_INDEX else None
 
 
-def group(entries: Iterable[Entry]) -> list[Layer]:
+def group(entries: Iterable[Entry], blocks: Blocks) -> list[Layer]:
     """The layers that these tensors make up."""
     layers: dict[tuple[str, str], Layer] = {}
     for entry in entries:
-        owner, path, leaf = _split(entry.name)
-        if "parametrizations" in path:
-            owner, path, leaf = _unwrap(owner, path, leaf)
+        owner, leaf = owner_of(entry.name), leaf_of(entry.name)
+        path = tuple(owner.rsplit(separator_of(entry.name), _DEEPEST)[-_DEEPEST:]) if owner else ()
+        if len(owner) < len(parent_of(entry.name)):
+            leaf = _unparametrised(entry.name[len(owner) :].lstrip("./"), leaf)
         elif leaf == "weight_orig" or (leaf == "weight_v" and len(entry.shape) > 1):
             leaf = "weight"
         stem = _stem(leaf)
         layer = layers.get((owner, stem))
         if layer is None:
             inner = (*path, stem) if stem else path
-            layer = layers[owner, stem] = Layer(owner, stem, inner, _own_words(inner))
+            is_numbered = bool(blocks.block(entry.name))
+            layer = layers[owner, stem] = Layer(owner, stem, inner, _own_words(inner), is_numbered)
         layer.add(Member(entry, leaf, _meaning(leaf, path)))
     return list(layers.values())
 
 
-def _split(name: str) -> tuple[str, Path, str]:
-    """The owner, the path to it and the leaf."""
-    owner = parent_of(name)
-    path = tuple(owner.rsplit(separator_of(name), _DEEPEST)[-_DEEPEST:]) if owner else ()
-    return owner, path, leaf_of(name)
-
-
-def _unwrap(owner: str, path: Path, leaf: str) -> tuple[str, Path, str]:
-    """The owner, the path and the leaf without torch's parametrisation; its parts are called as weight norm's were."""
-    at = path.index("parametrizations")
-    separator = separator_of(owner)
-    owner = owner.removesuffix(separator.join(path[at:])).removesuffix(separator)
-    inner = path[at + 1] if at + 1 < len(path) else "weight"
+def _unparametrised(within: str, leaf: str) -> str:
+    """The leaf of what torch's parametrisation holds of a layer; its parts are called as weight norm's were."""
+    inner = segments(within)[1:-1]
     part = names.PARAMETRISED.get(leaf)
-    return owner, path[:at], leaf if part is None else inner + part
+    return leaf if part is None else (inner[0] if inner else "weight") + part
 
 
 def _stem(leaf: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from initaudit.model import Model, Tensor, place
+from initaudit.model import Model, Tensor
 from initaudit.remedies.values import LawName, Remedy, constant
 from initaudit.scale import is_output
 from initaudit.schemes import (
@@ -14,11 +14,9 @@ from initaudit.schemes import (
     NORMAL,
     TELLING,
     UNIFORM,
-    Depth,
     Family,
     Scheme,
     candidates,
-    depths_of,
     family_of,
 )
 
@@ -59,12 +57,12 @@ class Healthy:
         self.tensors = tuple(t for t in model.tensors if t.name not in faulty and not t.statistics.nonfinite)
         self._places: dict[str, list[Tensor]] = {}
         for tensor in self.tensors:
-            self._places.setdefault(place(tensor), []).append(tensor)
+            self._places.setdefault(model.place(tensor), []).append(tensor)
         self._agreeing: dict[str, Agreeing] = {}
 
     def beside(self, tensor: Tensor) -> tuple[int, Agreeing]:
         """How many there are at a faulty tensor's place, and those of them that show what most of them show."""
-        at = place(tensor)
+        at = self.model.place(tensor)
         siblings = self._places.get(at, [])
         if at not in self._agreeing:
             agreeing = _majority(siblings)
@@ -166,17 +164,12 @@ def _deviation(tensor: Tensor, scheme: Scheme, family: Family, others: Sequence[
         return float(scheme.parameters["std"])
     if scheme.is_named:
         telling = {name: scheme.parameters[name] for name in TELLING if name in scheme.parameters}
-        for candidate in candidates(tensor.part, tensor.shape, family, model.remember(_depths).get(tensor.name)):
+        for candidate in candidates(tensor.part, tensor.shape, family, model.blocks.depth(tensor.name)):
             same = {name: candidate.parameters[name] for name in TELLING if name in candidate.parameters}
             if candidate.name == scheme.name and same == telling:
                 return candidate.std
     alike = [other.std for other in others if other.shape == tensor.shape]
     return statistics.median(alike) if alike else None
-
-
-def _depths(model: Model) -> dict[str, Depth]:
-    """Where each tensor stands in its list of blocks."""
-    return depths_of(tensor.name for tensor in model.tensors)
 
 
 def _gains(others: Sequence[Tensor]) -> list[float]:

@@ -1,7 +1,6 @@
 """What a tensor was drawn from."""
 
 from initaudit.schemes.catalogue import TELLING, Candidate, candidates, scales_by_fan
-from initaudit.schemes.depths import Depth, depths_of
 from initaudit.schemes.families import FAMILIES, NORMAL, UNIFORM, Family, family_of, fits
 from initaudit.schemes.patterns import FEW_UNITS, Pattern, chance_dead, zero_pattern
 from initaudit.schemes.recognition import recognise
@@ -14,14 +13,12 @@ __all__ = [
     "TELLING",
     "UNIFORM",
     "Candidate",
-    "Depth",
     "Draw",
     "Family",
     "Pattern",
     "Scheme",
     "candidates",
     "chance_dead",
-    "depths_of",
     "family_of",
     "fits",
     "recognise",

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterable, Iterator
 
+from initaudit.names import Depth
 from initaudit.schemes.catalogue import Candidate, candidates
-from initaudit.schemes.depths import Depth
 from initaudit.schemes.families import FAMILIES, NORMAL
 from initaudit.schemes.values import Draw, Scheme
 from initaudit.significance import HARD_Z, log_std_error

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from initaudit.layers.values import Part
-from initaudit.schemes.depths import Depth
+from initaudit.names import Depth
 from initaudit.schemes.families import NORMAL, TRUNCATED, TRUNCATED_3, UNIFORM, Family
 
 FIXED = (0.02, 0.01, 1.0, 0.05, 0.006, 0.1, 0.001, 1e-4, 1e-5, 1e-6, 1e-10)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from initaudit.layers.values import Part
+from initaudit.names import Blocks, Depth
 from initaudit.schemes.blocks import in_blocks
 from initaudit.schemes.catalogue import LAYERED, TELLING, Candidate, candidates
-from initaudit.schemes.depths import Depth, depths_of
 from initaudit.schemes.families import FAMILIES, FIT_Z, LEAST_COUNT, NORMAL, UNIFORM, Family, family_of, fits
 from initaudit.schemes.patterns import zero_pattern
 from initaudit.schemes.values import Certainty, Draw, Scheme
@@ -72,16 +72,19 @@ class _Reading:
 _Shown = tuple[_Reading, Candidate, float]
 
 
-def recognise(draws: Iterable[Draw], config: Mapping[str, Any] | None = None) -> dict[str, Scheme]:
+def recognise(
+    draws: Iterable[Draw], config: Mapping[str, Any] | None = None, blocks: Blocks | None = None
+) -> dict[str, Scheme]:
     """The schemes of a checkpoint's tensors, by name; tensors that show none are not in it.
 
     A scheme that some tensors show beyond doubt, or that ``config`` states, is what the others are held to first; where
-    several would have drawn the same numbers, the one is named that explains most of the checkpoint.
+    several would have drawn the same numbers, the one is named that explains most of the checkpoint. ``blocks`` is the
+    tree of its names, built from those of the draws if it is not given.
     """
     draws = list(draws)
     schemes: dict[str, Scheme] = {}
     readings: list[_Reading] = []
-    depths = depths_of(draw.entry.name for draw in draws)
+    blocks = blocks or Blocks(draw.entry.name for draw in draws)
     partners = {draw.part.layer: draw.part for draw in draws if draw.part.fan_in and draw.part.role in WEIGHTS}
     for draw in draws:
         scheme = _by_sight(draw)
@@ -89,14 +92,14 @@ def recognise(draws: Iterable[Draw], config: Mapping[str, Any] | None = None) ->
             schemes[draw.entry.name] = scheme
         elif _is_centred(draw):
             part = partners.get(draw.part.layer, draw.part) if draw.part.role in BIASES else draw.part
-            readings.append(_read(draw, part, depths.get(draw.entry.name)))
+            readings.append(_read(draw, part, blocks.depth(draw.entry.name)))
     readings = _without_lone_layers(readings)
     votes = _votes(readings)
     chances = _pooled_chances(readings, votes) | _stated(config)
     certain = [key for key, chance in chances.items() if chance < SURE]
     for reading in readings:
         name = reading.draw.entry.name
-        scheme = _elect(reading, votes, chances) or in_blocks(reading.draw, depths.get(name), certain)
+        scheme = _elect(reading, votes, chances) or in_blocks(reading.draw, blocks.depth(name), certain)
         if scheme is not None:
             schemes[name] = scheme
     return schemes
