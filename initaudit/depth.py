@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from initaudit.layers.names import natural
 from initaudit.model import Model, Tensor
+from initaudit.names.segments import natural
 from initaudit.remedies import Healthy, Remedy, by_recipe
 from initaudit.scale import ODD_AMONG_AGREED, RELU_LOSS, plain_chains
 from initaudit.significance import HARD_Z, log_std_error

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from initaudit.advice import lecun, scales_text
 from initaudit.faults import Cause, Expectation, Fault
 from initaudit.layers.axes import input_axis
-from initaudit.layers.names import DIRECTION, LENGTH, natural
 from initaudit.model import Model, Tensor
-from initaudit.names.segments import dotted
+from initaudit.names.meanings import DIRECTION, LENGTH
+from initaudit.names.segments import dotted, natural
 from initaudit.schemes import scales_by_fan
 from initaudit.signatures import likely_cause
 from initaudit.significance import HARD_Z, log_std_error

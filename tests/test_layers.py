@@ -5,8 +5,8 @@ import pytest
 
 from initaudit.checkpoint.values import Entry
 from initaudit.layers import understand
-from initaudit.layers.names import natural
 from initaudit.layers.values import Part
+from initaudit.names.segments import natural
 from initaudit.statistics.values import Moments, Statistics
 
 

@@ -2,7 +2,8 @@
 
 import math
 
-from . import names
+from initaudit.names import meanings
+
 from .choices import Choice, bilinear, plain, stack
 from .grouping import Layer, Member, is_transparent
 from .neighbours import Shape, Surroundings
@@ -70,10 +71,10 @@ def groups(layer: Layer, member: Member, surroundings: Surroundings) -> int:
     return shape[0] // shape[1] if surroundings.around(layer).written[shape[0]] > 1 else 1
 
 
-def _direction(layer: Layer) -> names.Meaning:
+def _direction(layer: Layer) -> meanings.Meaning:
     """Which way a convolution goes, by the nearest name that says so; transposed counts at any distance."""
     named = [segment for segment in reversed(layer.path) if not is_transparent(segment)]
-    said = [names.convolution(names.words(segment)) for segment in named[:_NEAR]]
+    said = [meanings.convolution(meanings.words(segment)) for segment in named[:_NEAR]]
     if "transposed" in said:
         return "transposed"
     return next((one for one in said if one in ("upward", "downward")), "nothing")
@@ -88,7 +89,7 @@ def _is_bilinear(layer: Layer, member: Member) -> bool:
 
 def _is_depthwise(layer: Layer, shape: Shape, surroundings: Surroundings) -> bool:
     """Whether filters of one channel read a channel each, rather than all of them the only one there is."""
-    said = [names.convolution(names.words(segment)) for segment in layer.path[-2:]]
+    said = [meanings.convolution(meanings.words(segment)) for segment in layer.path[-2:]]
     if "depthwise" in said:
         return True
     if "stem" in said or _begins(layer, surroundings):

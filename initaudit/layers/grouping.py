@@ -4,10 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from initaudit.checkpoint.values import Entry
-from initaudit.names import Blocks
+from initaudit.names import Blocks, meanings
 from initaudit.names.segments import leaf_of, owner_of, parent_of, segments, separator_of
-
-from . import names
 
 Path = tuple[str, ...]
 
@@ -31,7 +29,7 @@ class Member:
 
     entry: Entry
     leaf: str
-    meaning: names.Meaning
+    meaning: meanings.Meaning
 
     @property
     def name(self) -> str:
@@ -68,39 +66,39 @@ class Layer:
     is_numbered: bool
     """Whether a module around is one of a list of blocks."""
     members: list[Member] = field(default_factory=list)
-    shapes: dict[names.Meaning, list[tuple[int, ...]]] = field(default_factory=dict)
+    shapes: dict[meanings.Meaning, list[tuple[int, ...]]] = field(default_factory=dict)
 
     def add(self, member: Member) -> None:
         """Take a member in."""
         self.members.append(member)
         self.shapes.setdefault(member.meaning, []).append(member.shape)
 
-    def has(self, *meanings: names.Meaning) -> bool:
+    def has(self, *meanings: meanings.Meaning) -> bool:
         """Whether a member's leaf means one of these."""
         return any(meaning in self.shapes for meaning in meanings)
 
-    def first(self, *meanings: names.Meaning) -> tuple[int, ...] | None:
+    def first(self, *meanings: meanings.Meaning) -> tuple[int, ...] | None:
         """The shape of the first member whose leaf means the first of these that occurs."""
         return next((self.shapes[meaning][0] for meaning in meanings if meaning in self.shapes), None)
 
     @property
-    def meaning(self) -> names.Meaning:
+    def meaning(self) -> meanings.Meaning:
         """What the layer's own name means."""
-        return names.module(self.words)
+        return meanings.module(self.words)
 
     @property
-    def surname(self) -> names.Meaning:
+    def surname(self) -> meanings.Meaning:
         """What the layer's own name means or, where it means nothing, as a key does, the name around it."""
         if self.meaning != "nothing":
             return self.meaning
-        named = (names.words(segment) for segment in reversed(self.path) if not is_transparent(segment))
+        named = (meanings.words(segment) for segment in reversed(self.path) if not is_transparent(segment))
         next(named, None)
-        return names.module(next(named, ()))
+        return meanings.module(next(named, ()))
 
     @property
     def place(self) -> Path:
         """Where the layer is, the same in every block: the innermost names, without numbers."""
-        return tuple(segment[: names.LONGEST].rstrip("0123456789") for segment in self.path[-_PLACE:])
+        return tuple(segment[: meanings.LONGEST].rstrip("0123456789") for segment in self.path[-_PLACE:])
 
     @property
     def index(self) -> int | None:
@@ -132,13 +130,13 @@ def group(entries: Iterable[Entry], blocks: Blocks) -> list[Layer]:
 def _unparametrised(within: str, leaf: str) -> str:
     """The leaf of what torch's parametrisation holds of a layer; its parts are called as weight norm's were."""
     inner = segments(within)[1:-1]
-    part = names.PARAMETRISED.get(leaf)
+    part = meanings.PARAMETRISED.get(leaf)
     return leaf if part is None else (inner[0] if inner else "weight") + part
 
 
 def _stem(leaf: str) -> str:
     """What siblings' leaves have in common: nothing for ``weight`` and ``bias``, ``q`` for ``q_weight``."""
-    leaf = leaf[-names.LONGEST :]
+    leaf = leaf[-meanings.LONGEST :]
     if leaf in _STEMLESS:
         return ""
     for ending in _ENDINGS:
@@ -150,20 +148,20 @@ def _stem(leaf: str) -> str:
     return leaf[1:] if leaf[:1] in ("w", "W", "b") and leaf[1:].isdigit() else leaf
 
 
-def _meaning(leaf: str, path: Path) -> names.Meaning:
+def _meaning(leaf: str, path: Path) -> meanings.Meaning:
     """What a leaf means; one that says nothing (``0``, ``default``) goes by the name of the list that holds it."""
-    meaning = names.leaf(leaf)
+    meaning = meanings.leaf(leaf)
     if meaning == "nothing" and path and is_transparent(leaf):
-        return names.leaf(path[-1])
+        return meanings.leaf(path[-1])
     return meaning
 
 
 def is_transparent(segment: str) -> bool:
     """Whether a name is a number or a wrapper's, so that the name around it counts."""
-    own = names.words(segment)
-    return not own or own in names.TRANSPARENT
+    own = meanings.words(segment)
+    return not own or own in meanings.TRANSPARENT
 
 
 def _own_words(path: Sequence[str]) -> tuple[str, ...]:
     """The words of the innermost name that says something."""
-    return names.words(next((segment for segment in reversed(path) if not is_transparent(segment)), ""))
+    return meanings.words(next((segment for segment in reversed(path) if not is_transparent(segment)), ""))

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from . import names
+from initaudit.names import meanings
+
 from .choices import Choice
 from .grouping import Layer, Member
 from .roles import Verdict
@@ -23,7 +24,7 @@ _OF_ROLES: tuple[tuple[Role, Kind], ...] = (
 
 def kind_of(layer: Layer, verdicts: Sequence[Verdict], choices: Sequence[Choice | None]) -> Kind:
     """The kind of the layer that has members of these roles and layouts."""
-    if any(names.module(names.words(segment)) == "adapter" for segment in layer.path[-3:]):
+    if any(meanings.module(meanings.words(segment)) == "adapter" for segment in layer.path[-3:]):
         return "adapter"
     for member, choice in zip(layer.members, choices, strict=True):
         if member.meaning in ("factor", "adapter"):

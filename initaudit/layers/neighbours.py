@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from . import names
+from initaudit.names import meanings
+
 from .grouping import Layer, Member, Path
 
 Shape = tuple[int, ...]
@@ -71,7 +72,7 @@ class Container:
     """The first two sizes of three-dimensional weights: (heads, width of a head) where heads come together."""
     aft: set[Shape] = field(default_factory=set)
     """The last two: the same where heads are split."""
-    stacks: dict[names.Meaning, Shape] = field(default_factory=dict)
+    stacks: dict[meanings.Meaning, Shape] = field(default_factory=dict)
     """The stacks at either end of a feed-forward block."""
     sequence: dict[int, Shape] = field(default_factory=dict)
     """The weights and scales of numbered layers."""
@@ -150,7 +151,7 @@ class Surroundings:
             parent = self.parent(layer)
             parent.fore.add(shape[:2])
             parent.aft.add(shape[1:])
-            parent.stacks.setdefault(names.feed_forward(layer.path[-1] if layer.path else ""), shape)
+            parent.stacks.setdefault(meanings.feed_forward(layer.path[-1] if layer.path else ""), shape)
 
     @property
     def everything(self) -> Container:

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from initaudit.names import meanings
+from initaudit.names.meanings import Meaning
 from initaudit.statistics.values import Statistics
 
-from . import names
 from .grouping import Layer, Member, Path
-from .names import Meaning
 from .neighbours import Widths
 from .values import Role
 
@@ -218,7 +218,7 @@ def _offset(member: Member, layer: Layer, norm: Verdict | None) -> Verdict:
 
 def _table(member: Member, layer: Layer) -> Verdict:
     """The role of a tensor that is itself called an embedding, as in Flax and Keras or as a bare parameter."""
-    around = names.module(names.words(layer.path[-2])) if len(layer.path) > 1 else "nothing"
+    around = meanings.module(meanings.words(layer.path[-2])) if len(layer.path) > 1 else "nothing"
     if "position" in (layer.meaning, around):
         return Verdict("positional", "module name")
     if len(member.core) <= 1:

@@ -1,6 +1,7 @@
 """Stacks of matrices, as mixtures of experts have them: which of the last two dimensions is the input."""
 
-from . import names
+from initaudit.names import meanings
+
 from .choices import Choice, stack
 from .grouping import Layer, Member
 from .neighbours import Shape, Surroundings, Widths
@@ -20,7 +21,7 @@ def is_stack(layer: Layer, member: Member, widths: Widths) -> bool:
     two sizes are widths and the first is none.
     """
     copies, first, second = shape = member.shape
-    if any(names.expert(names.words(segment)) for segment in layer.path[-3:]):
+    if any(meanings.expert(meanings.words(segment)) for segment in layer.path[-3:]):
         return True
     if member.leaf == "weight":
         wide = all(widths.meet(side, apart_from=shape) for side in (first, second))
@@ -46,7 +47,7 @@ def _meet(layer: Layer, member: Member, surroundings: Surroundings, widths: Widt
     With the model's width d and the block's f, the rising stack is [d, f] or, with a gate, [d, 2f], and the falling
     one [f, d]; turned they are [f, d] or [2f, d], and [d, f].
     """
-    end = names.feed_forward(layer.path[-1])
+    end = meanings.feed_forward(layer.path[-1])
     others = surroundings.parent(layer).stacks
     if end not in ("rising", "falling"):
         return None

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from initaudit.layers import names
 from initaudit.layers.shapes import Fans, fans
 from initaudit.layers.values import Kind, Layout, Part, Role
 from initaudit.modules.holdings import Holding
+from initaudit.names import meanings
 
 NORMS = (
     nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase,
@@ -147,13 +147,13 @@ def _by_name_of_type(module: nn.Module) -> dict[str, Known]:
             "weight": _multiplier("linear", shape, "in_out"),
             "bias": Known("linear", "bias", shape[1:]),
         }
-    if names.module(names.words(type(module).__name__)) != "norm" or any(module.children()):
+    if meanings.module(meanings.words(type(module).__name__)) != "norm" or any(module.children()):
         return {}
     if any(sum(size > 1 for size in shape) > 1 for shape in own.values()):
         return {}
-    meanings = {leaf: names.leaf(leaf) for leaf in own}
-    scales = {leaf: Known("norm", "norm_scale", own[leaf]) for leaf, said in meanings.items() if said in _SCALES}
-    shifts = {leaf: Known("norm", "norm_shift", own[leaf]) for leaf, said in meanings.items() if said in _SHIFTS}
+    meant = {leaf: meanings.leaf(leaf) for leaf in own}
+    scales = {leaf: Known("norm", "norm_scale", own[leaf]) for leaf, meaning in meant.items() if meaning in _SCALES}
+    shifts = {leaf: Known("norm", "norm_shift", own[leaf]) for leaf, meaning in meant.items() if meaning in _SHIFTS}
     return scales | shifts
 
 

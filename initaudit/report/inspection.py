@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from initaudit.checkpoint import Entry
-from initaudit.layers.names import natural
 from initaudit.layers.values import Part
 from initaudit.model import Tensor
+from initaudit.names.segments import natural
 from initaudit.recipe import describe
 from initaudit.report.escaping import document, printable
 from initaudit.report.json import plain

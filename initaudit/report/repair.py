@@ -5,7 +5,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from initaudit.layers.names import natural
+from initaudit.names.segments import natural
 from initaudit.repair.values import Repair, Repaired
 from initaudit.report.escaping import LONGEST_TEXT, document, printable
 from initaudit.report.json import described, plain

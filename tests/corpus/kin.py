@@ -27,8 +27,8 @@ from corpus import models
 from drawn import draw, measured, scaled
 
 from initaudit.audit import judge
-from initaudit.layers.names import LENGTH
 from initaudit.model import Model, Tensor
+from initaudit.names.meanings import LENGTH
 from initaudit.registry import load_rules
 from initaudit.significance import log_std_error
 from initaudit.statistics import Statistics

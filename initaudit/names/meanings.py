@@ -255,8 +255,3 @@ def _find(table: Table, words: tuple[str, ...]) -> Meaning:
                 for end in ("", "$") if last == len(words) else ("",):
                     best = min(best, table.get(f"{begin}{phrase}{end}", best))
     return best[1]
-
-
-def natural(name: str) -> tuple[tuple[int, str], ...]:
-    """A name as a key by which ``layers.2`` comes before ``layers.10``."""
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,9})", name))
