@@ -11,7 +11,7 @@ from initaudit.faults import Expectation, Fact, Fault
 from initaudit.layers.axes import input_axis, unit_axis
 from initaudit.layers.values import Part
 from initaudit.names import Blocks
-from initaudit.names.segments import leaf_of, parent_of, segments, separator_of
+from initaudit.names.segments import ending_of, leaf_of, parent_of
 from initaudit.schemes import Pattern, Scheme, zero_pattern
 from initaudit.statistics.values import Statistics, Units
 
@@ -23,8 +23,6 @@ __all__ = [
     "Tensor",
     "Units",
     "among_peers",
-    "segments",
-    "separator_of",
     "value_of",
 ]
 
@@ -213,7 +211,7 @@ class Model:
         """Whether a zero tensor is one of several: most of its place, or all whose names end alike, are zero."""
         if len(self._kin[self.place(tensor)]) > 1:
             return self._one_values[self.place(tensor)] == 0
-        return _ending(tensor) in self._zero_endings
+        return ending_of(tensor.name) in self._zero_endings
 
     def partners(self, tensor: Tensor) -> tuple[Tensor, ...]:
         """The tensors of the same layer whose leaves have the same stem: ``in_proj_weight`` and ``in_proj_bias``."""
@@ -269,7 +267,7 @@ class Model:
         """The endings of names that several tensors share, all of them zero throughout."""
         return frozenset(
             ending
-            for ending, tensors in self._grouped(_ending).items()
+            for ending, tensors in self._grouped(lambda tensor: ending_of(tensor.name)).items()
             if len(tensors) > 1 and all(t.statistics.zeros == t.count for t in tensors)
         )
 
@@ -322,7 +320,3 @@ def _stem(tensor: Tensor) -> str:
     """The layer, and what its leaf adds to the words for weight and bias: "rnn.ih_l0" for ``rnn.weight_ih_l0``."""
     words = tensor.leaf[:200].split("_")
     return f"{tensor.part.layer}.{'_'.join(word for word in words if word not in _LEAF_WORDS)}"
-
-
-def _ending(tensor: Tensor) -> str:
-    return ".".join("#" if part.isdigit() else part for part in segments(tensor.name)[-3:])

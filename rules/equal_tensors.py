@@ -1,10 +1,9 @@
 """IA105: a tensor is a copy of another."""
 
-import re
 from collections.abc import Iterator
 
 from initaudit.examples import bad, constant, good, normal
-from initaudit.model import segments, separator_of
+from initaudit.names.segments import outline, roots_of, separator_of
 from initaudit.rule import Cause, Fault, Model, Severity, Tensor, rule
 
 DRAWN = ("weight", "rnn_weight", "embedding", "bias", "rnn_bias")
@@ -22,8 +21,6 @@ LEAST_COPIES, LEAST_LAYERS = 2, 2
 
 MOST_NAMED = 4
 """Modules that a message names."""
-
-_NUMBER = re.compile(r"\d+")
 
 
 @rule(
@@ -77,13 +74,13 @@ def equal_tensors(model: Model) -> Iterator[Fault]:
     networks: dict[tuple[str, ...], list[list[Tensor]]] = {}
     for tensors in groups.values():
         if len(tensors) > 1:
-            networks.setdefault(_roots([tensor.name for tensor in tensors]), []).append(tensors)
+            networks.setdefault(roots_of([tensor.name for tensor in tensors]), []).append(tensors)
     causes: dict[tuple[str, ...], list[list[Tensor]]] = {}
     for roots, copies in networks.items():
         if _are_networks(roots, copies) and len(copies) >= LEAST_COPIES and _is_whole(roots, copies, model):
             yield from _faults_of_networks(roots, copies)
         else:
-            causes.setdefault(tuple(_NUMBER.sub("#", root) for root in roots), []).extend(copies)
+            causes.setdefault(tuple(outline(root) for root in roots), []).extend(copies)
     for copies in causes.values():
         yield from _faults(copies)
 
@@ -114,7 +111,7 @@ def _told(copies: list[list[Tensor]]) -> str:
     expected = "expected each its own draw"
     if len(copies) == 1:
         return f"{len(copies[0]):,} tensors hold the same {copies[0][0].count:,} values; {expected}"
-    roots = {_roots([tensor.name for tensor in tensors]) for tensors in copies}
+    roots = {roots_of([tensor.name for tensor in tensors]) for tensors in copies}
     if len(roots) == 1:
         first, *others = (root or "the model" for root in roots.pop())
         named = ", ".join(others[:MOST_NAMED])
@@ -142,18 +139,9 @@ def _faults_of_networks(roots: tuple[str, ...], copies: list[list[Tensor]]) -> I
         )
 
 
-def _roots(names: list[str]) -> tuple[str, ...]:
-    """The modules in which equal tensors stand at one place: what their names have before the end that they share."""
-    paths = [segments(name) for name in names]
-    shared = 0
-    while shared < min(map(len, paths)) and len({path[-1 - shared] for path in paths}) == 1:
-        shared += 1
-    return tuple(separator_of(name).join(path[: len(path) - shared]) for name, path in zip(names, paths, strict=True))
-
-
 def _are_networks(roots: tuple[str, ...], copies: list[list[Tensor]]) -> bool:
     """Whether the modules share the names of what they hold, and differ in more than a number."""
-    return roots[0] != copies[0][0].name and len({_NUMBER.sub("", root) for root in roots}) == len(roots)
+    return roots[0] != copies[0][0].name and len({outline(root) for root in roots}) == len(roots)
 
 
 def _is_whole(roots: tuple[str, ...], copies: list[list[Tensor]], model: Model) -> bool:

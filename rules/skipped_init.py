@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 from initaudit.examples import Recipe, bad, constant, good, normal, uniform
-from initaudit.model import separator_of
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
 from initaudit.scale import is_output
 
@@ -111,8 +110,9 @@ def _blocks_around(tensor: Tensor, model: Model) -> str | None:
     """What a layer is looked at with: all blocks of its kind, or the list it stands in and does not end; else None."""
     if model.repeats(tensor):
         return model.blocks.stack(tensor.name)
-    is_listed = tensor.layer_name.isdecimal() and not is_output(tensor, model)
-    return f"{tensor.parent}{separator_of(tensor.part.layer)}" if is_listed else None
+    seat = model.blocks.seat(tensor.name)
+    is_listed = seat is not None and not seat.is_named and not is_output(tensor, model)
+    return seat.list if seat is not None and is_listed else None
 
 
 def _is_of_an_initialisation(tensor: Tensor) -> bool:

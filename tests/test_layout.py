@@ -171,6 +171,7 @@ RULE_VOCABULARY = {
     "architectures",
     "examples",
     "model",
+    "names",
     "places",
     "rule",
     "scale",

@@ -57,11 +57,15 @@ def _is_standard(tensor: Tensor) -> bool:
 
 
 def ends_near_zero(tensor: Tensor, model: Model) -> bool:
-    """It ends its branch, its siblings have the same deviation, and other matrices of the branch pass a signal on."""
+    """It ends its branch, its siblings have the same deviation, and other matrices of the branch pass a signal on.
+
+    They have larger gains than it: layers of a chain that are all too small do not end near zero.
+    """
     peers, matrices = model.peers(tensor), path(tensor, model)
     if peers.count < 2 or peers.values[-1] > ALIKE * peers.values[0] or not _ends_its_branch(tensor, model):
         return False
-    ordinary = (other for other in model.weights if (other.gain or 0.0) > ORDINARY_GAIN)
+    least = max(ORDINARY_GAIN, ALIKE * (tensor.gain or 0.0))
+    ordinary = (other for other in model.weights if (other.gain or 0.0) > least)
     return any(step(other, model) in matrices.all for other in ordinary)
 
 

@@ -34,7 +34,7 @@ def understand(
     branches = frozenset(layer.path[:depth] for layer in layers for depth in range(len(layer.path)))
     averaged = frozenset(layer.owner for layer in layers if layer.has("average"))
     judge = Judge(statistics, widths, frozenset(_vocabularies(config)), branches, averaged)
-    verdicts = agree(layers, [judge.judge(layer) for layer in layers])
+    verdicts = agree(layers, [judge.judge(layer) for layer in layers], blocks)
     weights = [
         (layer, member)
         for layer, roles in zip(layers, verdicts, strict=True)

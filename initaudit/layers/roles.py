@@ -1,12 +1,11 @@
 """The role of every tensor: its name proposes; siblings, rank and values decide."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from initaudit.names import meanings
+from initaudit.names import Blocks, meanings
 from initaudit.names.meanings import Meaning
 from initaudit.statistics.values import Statistics
 
@@ -226,7 +225,7 @@ def _table(member: Member, layer: Layer) -> Verdict:
     return Verdict("embedding" if len(member.shape) == 2 else "positional", "rank")
 
 
-def agree(layers: Sequence[Layer], verdicts: Sequence[list[Verdict]]) -> list[list[Verdict]]:
+def agree(layers: Sequence[Layer], verdicts: Sequence[list[Verdict]], blocks: Blocks) -> list[list[Verdict]]:
     """The verdicts, with vectors that only their values told apart taken for what most of their place are.
 
     A norm's scale that was drawn at random is still one where those of the other blocks are ones.
@@ -235,11 +234,15 @@ def agree(layers: Sequence[Layer], verdicts: Sequence[list[Verdict]]) -> list[li
     for layer, roles in zip(layers, verdicts, strict=True):
         for member, verdict in zip(layer.members, roles, strict=True):
             if verdict.evidence in _DOUBTFUL:
-                places.setdefault(_place(member), Counter())[verdict.role == "norm_scale"] += 1
+                places.setdefault((blocks.place(member.name), member.shape), Counter())[
+                    verdict.role == "norm_scale"
+                ] += 1
     norms = {at for at, votes in places.items() if votes[True] > votes[False] > 0}
     return [
         [
-            Verdict("norm_scale", "siblings") if verdict.evidence in _DOUBTFUL and _place(member) in norms else verdict
+            Verdict("norm_scale", "siblings")
+            if verdict.evidence in _DOUBTFUL and (blocks.place(member.name), member.shape) in norms
+            else verdict
             for member, verdict in zip(layer.members, roles, strict=True)
         ]
         for layer, roles in zip(layers, verdicts, strict=True)
@@ -248,13 +251,3 @@ def agree(layers: Sequence[Layer], verdicts: Sequence[list[Verdict]]) -> list[li
 
 _DOUBTFUL = ("values", "rank")
 """Evidence that a fault may have forged, or that is none."""
-
-
-def _place(member: Member) -> tuple[str, tuple[int, ...]]:
-    return _NUMBER.sub("#", member.name[-LONGEST_PLACE:]), member.shape
-
-
-LONGEST_PLACE = 300
-"""Characters of a name, from its end, that say its place: some are a megabyte long."""
-
-_NUMBER = re.compile(r"\d+")

@@ -15,7 +15,7 @@ __all__ = [
     "outline",
     "owner_of",
     "parent_of",
-    "roots",
+    "roots_of",
     "segments",
     "separator_of",
 ]
@@ -88,7 +88,7 @@ def ending_of(name: str) -> str:
     return ".".join("#" if part.isdecimal() else part for part in segments(name)[-3:])
 
 
-def roots(names: Sequence[str]) -> tuple[str, ...]:
+def roots_of(names: Sequence[str]) -> tuple[str, ...]:
     """The modules in which tensors stand at one place: what their names have before the end that all of them share."""
     paths = [segments(name) for name in names]
     shared = 0

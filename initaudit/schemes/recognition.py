@@ -1,7 +1,6 @@
 """Which scheme each tensor of a checkpoint was drawn from: the tensors alone first, then by what most of them share."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,8 +42,6 @@ POOLED_FLOOR = 0.003
 """How far a pooled deviation may be off in its logarithm: rounding of bfloat16 and generators' own bias stay below."""
 
 RANKS = (0, 1, 2)
-
-_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ def recognise(
         elif _is_centred(draw):
             part = partners.get(draw.part.layer, draw.part) if draw.part.role in BIASES else draw.part
             readings.append(_read(draw, part, blocks.depth(draw.entry.name)))
-    readings = _without_lone_layers(readings)
+    readings = _without_lone_layers(readings, blocks)
     votes = _votes(readings)
     chances = _pooled_chances(readings, votes) | _stated(config)
     certain = [key for key, chance in chances.items() if chance < SURE]
@@ -179,23 +176,21 @@ def _read(draw: Draw, part: Part, depth: Depth | None) -> _Reading:
     return _Reading(draw, family, tried, tuple(c for c in near if fits(values, draw.entry.dtype, c.family, c.std)))
 
 
-def _without_lone_layers(readings: list[_Reading]) -> list[_Reading]:
+def _without_lone_layers(readings: list[_Reading], blocks: Blocks) -> list[_Reading]:
     """The readings less per-layer scaling where it fits fewer than half of a place: it is a law of the depth."""
     fitting: Counter[str] = Counter()
     total: Counter[str] = Counter()
     for reading in readings:
-        at = _NUMBER.sub("#", reading.draw.entry.name)
+        at = blocks.place(reading.draw.entry.name)
         total[at] += 1
         fitting[at] += any(candidate.name == LAYERED for candidate in reading.fitting)
+    is_law = {at: count > 1 and 2 * fitting[at] >= count for at, count in total.items()}
     return [
-        reading if _is_law(reading, total, fitting) else replace(reading, fitting=_unlayered(reading.fitting))
+        reading
+        if is_law[blocks.place(reading.draw.entry.name)]
+        else replace(reading, fitting=_unlayered(reading.fitting))
         for reading in readings
     ]
-
-
-def _is_law(reading: _Reading, total: Counter[str], fitting: Counter[str]) -> bool:
-    at = _NUMBER.sub("#", reading.draw.entry.name)
-    return total[at] > 1 and 2 * fitting[at] >= total[at]
 
 
 def _unlayered(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

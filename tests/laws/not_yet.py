@@ -46,9 +46,6 @@ NOT_YET: Mapping[tuple[str, str], Mapping[str, tuple[str, ...]]] = {
     ("nest in a file", "a ModuleDict"): {
         GRADIENT: ("fault zero weight",),
     },
-    ("list of layers", "in two halves"): {
-        ONE_TREE: ("structure dying perceptron",),
-    },
     ("scale", "0.6"): {
         ONE_RECIPE: (
             "structure unscaled residual",
