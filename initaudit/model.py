@@ -11,7 +11,7 @@ from initaudit.faults import Expectation, Fact, Fault
 from initaudit.layers.axes import input_axis, unit_axis
 from initaudit.layers.values import Part
 from initaudit.names import Blocks
-from initaudit.names.segments import ending_of, leaf_of, parent_of
+from initaudit.names.segments import ending_of, leaf_of, leaf_within, parent_of, stem_of
 from initaudit.schemes import Pattern, Scheme, zero_pattern
 from initaudit.statistics.values import Statistics, Units
 
@@ -215,7 +215,7 @@ class Model:
 
     def partners(self, tensor: Tensor) -> tuple[Tensor, ...]:
         """The tensors of the same layer whose leaves have the same stem: ``in_proj_weight`` and ``in_proj_bias``."""
-        return tuple(self._partners[_stem(tensor)])
+        return tuple(self._partners[_partnership(tensor)])
 
     def remember(self, fact: Callable[["Model"], T]) -> T:
         """What a function says of this model, asked once."""
@@ -250,7 +250,7 @@ class Model:
 
     @cached_property
     def _partners(self) -> dict[str, list[Tensor]]:
-        return self._grouped(_stem)
+        return self._grouped(_partnership)
 
     @cached_property
     def _signs(self) -> dict[str, int | None]:
@@ -311,12 +311,6 @@ def _most(values: Iterable[T]) -> T | None:
     return value if 2 * count > counts.total() else None
 
 
-_LEAF_WORDS = frozenset(
-    ("weight", "bias", "kernel", "scale", "w", "b", "v", "g", "orig", "original", "original0", "original1")
-)
-
-
-def _stem(tensor: Tensor) -> str:
-    """The layer, and what its leaf adds to the words for weight and bias: "rnn.ih_l0" for ``rnn.weight_ih_l0``."""
-    words = tensor.leaf[:200].split("_")
-    return f"{tensor.part.layer}.{'_'.join(word for word in words if word not in _LEAF_WORDS)}"
+def _partnership(tensor: Tensor) -> str:
+    """The layer and the stem that its tensors share: ``rnn.ih_l0`` for ``rnn.weight_ih_l0``."""
+    return f"{tensor.part.layer}.{stem_of(leaf_within(tensor.name))}"

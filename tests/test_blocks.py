@@ -218,22 +218,20 @@ def test_a_name_that_is_not_in_the_tree_stands_alone(names: list[str], others: l
     ],
 )
 def test_names_of_a_megabyte_are_answered_for_in_no_time(name: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     tree = Blocks([name, "h.0.w", "h.1.w"])
     answers(tree, name)
     assert tree.depth("h.1.w") == Depth(1, 2)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
-def test_a_hundred_thousand_names_are_a_matter_of_seconds() -> None:
-    names = [
-        f"model.layers.{block}.experts.{number}.w{w}.weight"
-        for block in range(100)
-        for number in range(334)
-        for w in range(3)
-    ]
-    start = time.perf_counter()
-    tree = Blocks(names)
-    assert all(tree.innermost(name) is not None for name in names)
-    assert tree.depth(names[-1]) == Depth(99, 100)
-    assert time.perf_counter() - start < 20
+def test_the_time_grows_with_the_number_of_names() -> None:
+    def seconds(blocks: int) -> float:
+        names = [f"h.{number}.experts.{e}.w{w}.x" for number in range(blocks) for e in range(100) for w in range(3)]
+        start = time.process_time()
+        tree = Blocks(names)
+        for name in names:
+            tree.innermost(name), tree.depth(name), tree.sequence(name)
+        return time.process_time() - start
+
+    assert min(seconds(80) for _ in range(3)) < 16 * min(seconds(10) for _ in range(3))

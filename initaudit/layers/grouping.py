@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from initaudit.checkpoint.values import Entry
 from initaudit.names import Blocks, meanings
-from initaudit.names.segments import leaf_of, owner_of, parent_of, segments, separator_of
+from initaudit.names.segments import leaf_within, owner_of, separator_of, stem_of
 
 Path = tuple[str, ...]
 
@@ -13,14 +13,6 @@ _PLACE = 4  # names that tell a place in a block
 _LONGEST_INDEX = 6  # digits
 _DEEPEST = 16  # enclosing modules that are looked at: names come from files, and files may be hostile
 _FLOATING = ("F", "BF", "C")  # as safetensors begins them: F32, F8_E4M3, BF16, C64
-
-# A name within a layer is a stem and one of these: ``q_bias`` and ``q_weight``, ``b1`` and ``w1`` go together.
-_ENDINGS = ("weight", "weights", "kernel", "bias", "biases", "scale", "gamma", "beta")
-_BEGINNINGS = ("weight", "bias")
-_STEMLESS = frozenset({
-    "w", "b", "g", "W", "running_mean", "running_var", "num_batches_tracked", "moving_mean", "moving_variance",
-    "mean", "var", "shift", "gain", "embedding", "embeddings", "recurrent_kernel", "weight_g", "weight_u", "weight_v",
-})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +103,11 @@ def group(entries: Iterable[Entry], blocks: Blocks) -> list[Layer]:
     """The layers that these tensors make up."""
     layers: dict[tuple[str, str], Layer] = {}
     for entry in entries:
-        owner, leaf = owner_of(entry.name), leaf_of(entry.name)
+        owner, leaf = owner_of(entry.name), leaf_within(entry.name)
         path = tuple(owner.rsplit(separator_of(entry.name), _DEEPEST)[-_DEEPEST:]) if owner else ()
-        if len(owner) < len(parent_of(entry.name)):
-            leaf = _unparametrised(entry.name[len(owner) :].lstrip("./"), leaf)
-        elif leaf == "weight_orig" or (leaf == "weight_v" and len(entry.shape) > 1):
+        if leaf == "weight_v" and len(entry.shape) > 1:
             leaf = "weight"
-        stem = _stem(leaf)
+        stem = stem_of(leaf)
         layer = layers.get((owner, stem))
         if layer is None:
             inner = (*path, stem) if stem else path
@@ -125,27 +115,6 @@ def group(entries: Iterable[Entry], blocks: Blocks) -> list[Layer]:
             layer = layers[owner, stem] = Layer(owner, stem, inner, _own_words(inner), is_numbered)
         layer.add(Member(entry, leaf, _meaning(leaf, path)))
     return list(layers.values())
-
-
-def _unparametrised(within: str, leaf: str) -> str:
-    """The leaf of what torch's parametrisation holds of a layer; its parts are called as weight norm's were."""
-    inner = segments(within)[1:-1]
-    part = meanings.PARAMETRISED.get(leaf)
-    return leaf if part is None else (inner[0] if inner else "weight") + part
-
-
-def _stem(leaf: str) -> str:
-    """What siblings' leaves have in common: nothing for ``weight`` and ``bias``, ``q`` for ``q_weight``."""
-    leaf = leaf[-meanings.LONGEST :]
-    if leaf in _STEMLESS:
-        return ""
-    for ending in _ENDINGS:
-        if leaf.endswith(ending):
-            return leaf.removesuffix(ending).rstrip("_")
-    for beginning in _BEGINNINGS:
-        if leaf.startswith(beginning):
-            return leaf.removeprefix(beginning).lstrip("_")
-    return leaf[1:] if leaf[:1] in ("w", "W", "b") and leaf[1:].isdigit() else leaf
 
 
 def _meaning(leaf: str, path: Path) -> meanings.Meaning:

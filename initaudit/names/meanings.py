@@ -166,12 +166,6 @@ _NUMBERED: dict[str, Meaning] = {"1": "rising", "2": "falling", "3": "rising"}
 EXPERTS = frozenset({"expert", "experts", "moe"})
 """Words for a mixture of experts."""
 
-PARAMETRISED = {"original": "", "original1": "", "original0": "_g", "_u": "_u", "_v": "_v"}
-"""What weight norm and spectral norm added to a weight's name, by what torch's parametrisations call its parts.
-
-Nothing is added for the tensor that is multiplied, which is the weight as far as drawing it goes.
-"""
-
 LENGTH = re.compile(r"(weight_g|weight_u|original0|\b_u)$")
 DIRECTION = re.compile(r"(weight_v|weight_orig|original[01]?)$")
 """How the names of their parts end: the length that is kept apart or divided out, and the tensor that it divides."""

@@ -11,6 +11,7 @@ __all__ = [
     "enclosing",
     "ending_of",
     "leaf_of",
+    "leaf_within",
     "natural",
     "outline",
     "owner_of",
@@ -18,6 +19,7 @@ __all__ = [
     "roots_of",
     "segments",
     "separator_of",
+    "stem_of",
 ]
 
 PARAMETRIZATIONS = "parametrizations"
@@ -25,6 +27,20 @@ PARAMETRIZATIONS = "parametrizations"
 
 LONGEST = 300
 """Characters of a name, from its end, that say where it stands: some names are a megabyte long."""
+
+_PARAMETRISED = {"original": "", "original1": "", "original0": "_g", "_u": "_u", "_v": "_v"}
+"""What weight norm and spectral norm added to a weight's name, by what torch's parametrisations call its parts.
+
+Nothing is added for the tensor that is multiplied, which is the weight as far as drawing it goes.
+"""
+
+# A name within a layer is a stem and one of these: ``q_bias`` and ``q_weight``, ``b1`` and ``w1`` go together.
+_ENDINGS = ("weight", "weights", "kernel", "bias", "biases", "scale", "gamma", "beta")
+_BEGINNINGS = ("weight", "bias")
+_STEMLESS = frozenset({
+    "w", "b", "g", "W", "running_mean", "running_var", "num_batches_tracked", "moving_mean", "moving_variance",
+    "mean", "var", "shift", "gain", "embedding", "embeddings", "recurrent_kernel", "weight_g", "weight_u", "weight_v",
+})  # fmt: skip
 
 _NUMBER = re.compile(r"\d+")
 
@@ -71,6 +87,33 @@ def owner_of(name: str) -> str:
         return owner
     before, _, _ = f"{separator}{owner}{separator}".partition(f"{separator}{PARAMETRIZATIONS}{separator}")
     return before[1:].removesuffix(separator)
+
+
+def leaf_within(name: str) -> str:
+    """The leaf that a tensor has in its layer: of a part of torch's parametrisation what weight norm called it.
+
+    What spectral norm calls ``weight_orig`` is the weight.
+    """
+    leaf, owner = leaf_of(name), owner_of(name)
+    if leaf == "weight_orig":
+        return "weight"
+    inner = segments(name[len(owner) :])[1:-1] if len(owner) < len(parent_of(name)) else []
+    part = _PARAMETRISED.get(leaf) if inner else None
+    return leaf if part is None else (inner[1] if len(inner) > 1 else "weight") + part
+
+
+def stem_of(leaf: str) -> str:
+    """What siblings' leaves have in common: nothing for ``weight`` and ``bias``, ``q`` for ``q_weight``."""
+    leaf = leaf[-LONGEST:]
+    if leaf in _STEMLESS:
+        return ""
+    for ending in _ENDINGS:
+        if leaf.endswith(ending):
+            return leaf.removesuffix(ending).rstrip("_")
+    for beginning in _BEGINNINGS:
+        if leaf.startswith(beginning):
+            return leaf.removeprefix(beginning).lstrip("_")
+    return leaf[1:] if leaf[:1] in ("w", "W", "b") and leaf[1:].isdigit() else leaf
 
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:
