@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 
 from initaudit.audit import audit
-from initaudit.names.segments import enclosing, leaf_of, parent_of, segments
+from initaudit.names.segments import (
+    enclosing,
+    ending_of,
+    leaf_of,
+    leaf_within,
+    natural,
+    outline,
+    owner_of,
+    parent_of,
+    roots_of,
+    segments,
+    stem_of,
+)
 from initaudit.outcome import Outcome
 from initaudit.registry import load_rules
 from tests.checkpoints import written
@@ -35,6 +47,49 @@ def test_the_modules_around_a_name_go_from_the_inside_out(separator: str) -> Non
     name = separator.join("abcd")
     assert list(enclosing(name, 8)) == [separator.join("abc"), separator.join("ab"), "a", ""]
     assert list(enclosing(name, 2)) == [separator.join("abc"), separator.join("ab")]
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "leaf"),
+    [
+        pytest.param("a.conv.weight", "a.conv", "weight", id="torch"),
+        pytest.param("a.conv.parametrizations.weight.original0", "a.conv", "weight_g", id="the norms of weight norm"),
+        pytest.param("a.conv.parametrizations.weight.original1", "a.conv", "weight", id="its directions"),
+        pytest.param("parametrizations.bias.original", "", "bias", id="a layer that is the model"),
+        pytest.param("a/parametrizations/weight/0/_u", "a", "weight_u", id="spectral norm, joined by slashes"),
+        pytest.param("a.conv.weight_orig", "a.conv", "weight", id="spectral norm as it was"),
+        pytest.param("a.parametrizations_of.weight", "a.parametrizations_of", "weight", id="a word that begins so"),
+        pytest.param("weight", "", "weight", id="no module"),
+    ],
+)
+def test_a_layer_owns_its_tensors_whatever_parametrises_them(name: str, owner: str, leaf: str) -> None:
+    assert (owner_of(name), leaf_within(name)) == (owner, leaf)
+
+
+@pytest.mark.parametrize(
+    ("leaves", "stem"),
+    [
+        pytest.param(("weight", "bias", "kernel", "running_mean", "w", "weight_g"), "", id="those of a module"),
+        pytest.param(("in_proj_weight", "in_proj_bias"), "in_proj", id="before the word"),
+        pytest.param(("weight_ih_l0", "bias_ih_l0"), "ih_l0", id="behind the word"),
+        pytest.param(("w1", "b1"), "1", id="by their numbers"),
+    ],
+)
+def test_leaves_that_go_together_share_a_stem(leaves: tuple[str, ...], stem: str) -> None:
+    assert {stem_of(leaf) for leaf in leaves} == {stem}
+
+
+def test_names_are_ordered_by_their_numbers_and_masked_from_their_end() -> None:
+    assert sorted(["h.10.w", "h.2.w", "h.1.w"], key=natural) == ["h.1.w", "h.2.w", "h.10.w"]
+    assert outline("h.10.fc2.weight") == "h.#.fc#.weight"
+    assert len(outline("1" * 1_000_000 + "." + "a" * 1_000_000)) < 1000
+    assert ending_of("model.h.3.fc.weight") == ending_of("other.h.7.fc.weight".replace(".h", "")) == "#.fc.weight"
+
+
+def test_copies_have_roots_before_the_end_that_they_share() -> None:
+    assert roots_of(["policy.fc.weight", "target.policy.fc.weight"]) == ("", "target")
+    assert roots_of(["h.0.fc.weight", "h.1.fc.weight"]) == ("h.0", "h.1")
+    assert roots_of(["a.w", "a.w.b"]) == ("a.w", "a.w.b")
 
 
 @pytest.mark.parametrize("separator", [".", "/"])

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 from initaudit.checkpoint.values import Entry
 from initaudit.names import Blocks, meanings
-from initaudit.names.segments import leaf_within, owner_of, separator_of, stem_of
+from initaudit.names.segments import leaf_within, outline, owner_of, separator_of, stem_of
 
 Path = tuple[str, ...]
 
-_PLACE = 4  # names that tell a place in a block
 _LONGEST_INDEX = 6  # digits
+_PLACE = 4  # names that tell a place in a block, in whatever part of the model
 _DEEPEST = 16  # enclosing modules that are looked at: names come from files, and files may be hostile
 _FLOATING = ("F", "BF", "C")  # as safetensors begins them: F32, F8_E4M3, BF16, C64
 
@@ -55,6 +55,8 @@ class Layer:
     stem: str
     path: Path
     words: tuple[str, ...]
+    place: str
+    """How the layer is called, numbers aside: the same in every block, and of layers that are numbered."""
     is_numbered: bool
     """Whether a module around is one of a list of blocks."""
     members: list[Member] = field(default_factory=list)
@@ -88,11 +90,6 @@ class Layer:
         return meanings.module(next(named, ()))
 
     @property
-    def place(self) -> Path:
-        """Where the layer is, the same in every block: the innermost names, without numbers."""
-        return tuple(segment[: meanings.LONGEST].rstrip("0123456789") for segment in self.path[-_PLACE:])
-
-    @property
     def index(self) -> int | None:
         """The layer's place in a numbered sequence, if it is in one."""
         last = self.path[-1] if self.path else ""
@@ -111,8 +108,8 @@ def group(entries: Iterable[Entry], blocks: Blocks) -> list[Layer]:
         layer = layers.get((owner, stem))
         if layer is None:
             inner = (*path, stem) if stem else path
-            is_numbered = bool(blocks.block(entry.name))
-            layer = layers[owner, stem] = Layer(owner, stem, inner, _own_words(inner), is_numbered)
+            place, is_numbered = outline(".".join(inner[-_PLACE:])), bool(blocks.block(entry.name))
+            layer = layers[owner, stem] = Layer(owner, stem, inner, _own_words(inner), place, is_numbered)
         layer.add(Member(entry, leaf, _meaning(leaf, path)))
     return list(layers.values())
 

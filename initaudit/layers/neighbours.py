@@ -101,7 +101,7 @@ class Surroundings:
     """The modules of a checkpoint by their paths; the outermost has the path ()."""
 
     containers: dict[Path, Container]
-    filters: Counter[Path]
+    filters: Counter[str]
     """How many kernels with one channel in each filter there are of each place: the same in every block."""
     kernels: Counter[Shape]
     """How many kernels there are of each shape."""

@@ -97,9 +97,11 @@ def leaf_within(name: str) -> str:
     leaf, owner = leaf_of(name), owner_of(name)
     if leaf == "weight_orig":
         return "weight"
-    inner = segments(name[len(owner) :])[1:-1] if len(owner) < len(parent_of(name)) else []
-    part = _PARAMETRISED.get(leaf) if inner else None
-    return leaf if part is None else (inner[1] if len(inner) > 1 else "weight") + part
+    if leaf not in _PARAMETRISED or len(owner) == len(parent_of(name)):
+        return leaf
+    inner = segments(name[len(owner) :])
+    parametrised = inner[inner.index(PARAMETRIZATIONS) + 1 : -1] or ["weight"]
+    return parametrised[0] + _PARAMETRISED[leaf]
 
 
 def stem_of(leaf: str) -> str:

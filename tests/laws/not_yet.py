@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 import pytest
 from _pytest.mark import ParameterSet
 
-ONE_TREE = "one tree of names"
 ONE_RECIPE = "one recipe"
 SIBLINGS = "repair as the siblings"
 GRADIENT = "by its gradient"
