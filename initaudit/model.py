@@ -46,11 +46,6 @@ class Tensor:
         return leaf_of(self.name)
 
     @property
-    def layer_name(self) -> str:
-        """The last segment of its layer's name: ``mlp`` for ``h.3.mlp.weight``."""
-        return leaf_of(self.part.layer)
-
-    @property
     def parent(self) -> str:
         """The module around its layer: ``h.3`` for ``h.3.mlp.weight``; empty where that is the model."""
         return parent_of(self.part.layer)
