@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from initaudit.layers.names import natural
 from initaudit.layers.segments import segments
 from initaudit.model import Model, Tensor, place
+from initaudit.recipes.verdicts import WARNING
 from initaudit.remedies import Healthy, Remedy, by_recipe
-from initaudit.scale import ODD_AMONG_AGREED, RELU_LOSS, plain_chains
+from initaudit.scale import RELU_LOSS, plain_chains
 from initaudit.significance import HARD_Z, log_std_error
 from initaudit.statistics.grid import Grid
 
@@ -123,7 +124,7 @@ def _lane(at: str, tensors: Sequence[Tensor], healthy: Healthy) -> Lane:
 
 def _level(tensor: Tensor, depth: int, healthy: Healthy) -> Level:
     error = log_std_error(tensor.count, tensor.statistics.moments.kurtosis)
-    tolerance = max(ODD_AMONG_AGREED, math.exp(min(HARD_Z * error, math.log(10))))
+    tolerance = max(WARNING, math.exp(min(HARD_Z * error, math.log(10))))
     return Level(tensor, depth, tensor.gain or 0.0, predicted_gain(tensor, healthy), tolerance)
 
 

@@ -33,6 +33,9 @@ T = TypeVar("T")
 
 _NUMBER = re.compile(r"\d+")
 
+ALPHA = 1e-3
+"""The expected number of false alarms in a healthy checkpoint: one in a thousand audits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
@@ -162,6 +165,8 @@ class Model:
     config: Mapping[str, Any] = field(default_factory=dict)
     unfilled: tuple[str, ...] = ()
     """The names of tensors that were only planned: on the meta device, without values."""
+    alpha: float = ALPHA
+    """The number of false alarms that chance may give in a checkpoint like this, on average."""
 
     def __contains__(self, name: str) -> bool:
         """Whether the values of a tensor of this name were judged."""

@@ -1,0 +1,283 @@
+"""What scales say is wrong, on three levels: against kin, against something in the same file, and by effect alone.
+
+Of 10,761 places of released models 94 % lie on a law that two other places share, and 6 % (in one model of four) have a
+healthy scale of their own. So a scale of its own is no evidence of a fault at any significance. What is: differing from
+one's kin, contradicting something in the same file, and having an effect.
+
+``alpha`` bounds chance alone: the expected number of false verdicts in one checkpoint whose kin were all drawn alike.
+Each tensor that is held to its kin counts one, and is odd where the evidence for a scale of its own, anywhere in the
+range in use, exceeds that for its kin's by tests/alpha.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from initaudit.faults import Expectation
+from initaudit.model import Model, Tensor
+from initaudit.recipes.cells import Cell
+from initaudit.recipes.fits import RANGE, Fit, log_normal
+from initaudit.recipes.observations import Ids, Numbers, Observation
+from initaudit.recipes.recipe import Recipe, recipe_of
+from initaudit.scale import is_output
+
+KIN = 2
+"""Kin that must agree before one is odd: of two that differ nobody can say which is."""
+
+NOTE, WARNING, ERROR = 1.03, 1.05, 4.0
+"""From what factor off its kin, either way, a scale is worth a note, a warning, an error. Of 1,083 released models none
+has a weight 3 % off kin that agree; a factor of 4 in one layer of many is a change of gain that no activation makes."""
+
+MOST = 0.5
+"""The part of a model's weights from which on a law is the model's, and of a law's from which on it is too large."""
+
+TWIN = 1.1
+"""How far a widening matrix may be off its twin by design: what is drawn by one line differs by its errors alone."""
+
+GAIN, LOUD, DEAFENING = 1.75, 3.0, 8.0
+"""Gains that no named scheme has, tanh's 5/3 being the largest: of a place inside the network, of a head or stem (whose
+input or loss may ask for more), and of a whole law that most weights follow."""
+
+QUIET = 3.0, 30.0
+"""How far below the model's law a place inside is too quiet; nearer to zero it is a branch meant to start so."""
+
+TEXTBOOK = Expectation("scaled by its fan-in")
+"""What is expected where nothing in the model says more."""
+
+LARGE = 3.5
+"""A gain that no weight has in use, where no law of the model says what was meant: 0.02·sqrt(12288) = 2.2 for the
+widest fixed scale, tanh's 5/3 with orthogonal rows in wide convolutions 3."""
+
+BROKEN = 10.0
+"""From here on ten layers multiply a signal by 10^10, and one saturates whatever it feeds."""
+
+WEAK, DEAD = 0.015, 0.002
+"""The least gain of a healthy weight that is no head, with a margin (RWKV-7 keys have 0.029, SIREN layers 0.047), and
+that under which a layer passes on less than 1/500 of its input, and as little of the gradient."""
+
+FIXED_STD, LEAST_COMMON = 0.0014, 9e-4
+"""Standard deviations from here on are fixed scales in use, whatever gain a small fan makes of them: 0.02/sqrt(2·100),
+where the residual branches of a hundred blocks end, and 0.001 where the whole model has it."""
+
+UNSCALED = 0.05
+"""How near to one, in its logarithm, a standard deviation is that was left as `randn` gives it."""
+
+Level = Literal["kin", "pair", "twin", "gain", "quiet", "dead"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A weight whose scale is wrong: off the expected by ``ratio``, at which level, how grave, and why in words."""
+
+    tensor: Tensor
+    level: Level
+    ratio: float
+    severity: str
+    reason: str
+    expected: Expectation
+
+
+def scale_verdicts(model: Model) -> tuple[Verdict, ...]:
+    """All verdicts about the scales of a model's weights, worked out once."""
+    return model.remember(_verdicts)
+
+
+def _verdicts(model: Model) -> tuple[Verdict, ...]:
+    recipe = recipe_of(model)
+    found = [*_odd_among_kin(recipe, model.alpha), *_odd_of_two(recipe, model.alpha)]
+    odd = {(verdict.tensor.name) for verdict in found}
+    for cell in recipe.cells:
+        ids = np.array(
+            [i for i in cell.fit.members if recipe.seen.rows[i].tensor.name not in odd and recipe.seen.is_weight[i]]
+        )
+        if len(ids):
+            found += list(_unlike_twin(recipe, cell, ids)) or list(_by_effect(recipe, cell, ids, model))
+    return tuple(found)
+
+
+def _odd_among_kin(recipe: Recipe, alpha: float) -> Iterator[Verdict]:
+    """A tensor against two or more others of its place with the same fans, which agree."""
+    seen = recipe.seen
+    tests = sum(len(ids) for ids in seen.places.values() if len(ids) > KIN)
+    bar = math.log(max(tests, 1) / alpha)
+    for cell in recipe.cells:
+        members = set(cell.fit.members.tolist())
+        if len(cell.ids) <= KIN or not cell.has_law or len(members) == len(cell.ids):
+            continue
+        alike = Counter(seen.rows[i].shape for i in members)
+        for number in (int(i) for i in cell.ids if int(i) not in members):
+            row = seen.rows[number]
+            if alike[row.shape] < KIN:
+                continue
+            apart = float(seen.scale[number] - recipe.fitter.predicted(cell.fit, np.array([number]))[0])
+            if _evidence(apart, math.hypot(row.error, cell.fit.error)) > bar and abs(apart) > math.log(NOTE):
+                count = alike[row.shape]
+                yield _verdict(
+                    row,
+                    "kin",
+                    apart,
+                    f"its {count:,} siblings",
+                    f"as its {count:,} siblings have",
+                    cell.fit.error,
+                    _gravity(apart),
+                )
+
+
+def _odd_of_two(recipe: Recipe, alpha: float) -> Iterator[Verdict]:
+    """Of two kin that differ the one that no law of the model explains, where the other is as two other places are."""
+    seen = recipe.seen
+    pairs = [ids for ids in seen.places.values() if len(ids) == 2 and seen.is_weight[ids[0]]]
+    bar = math.log(max(len(pairs), 1) / alpha)
+    for ids in pairs:
+        one, other = (seen.rows[i] for i in ids)
+        if one.shape != other.shape:
+            continue
+        laws = recipe.shared(one.place)
+        met = [any(recipe.meets(fit, np.array([i])) for fit in laws) for i in ids]
+        if met[0] == met[1]:
+            continue
+        odd, right = (one, other) if met[1] else (other, one)
+        apart = odd.scale - right.scale
+        if _evidence(apart, math.hypot(odd.error, right.error)) > bar and abs(apart) > math.log(NOTE):
+            reason = f"its sibling {right.tensor.name}, which is as other places are"
+            yield _verdict(odd, "pair", apart, reason, f"as {right.tensor.name} has", right.error, _gravity(apart))
+
+
+def _unlike_twin(recipe: Recipe, cell: Cell, ids: Ids) -> Iterator[Verdict]:
+    """A widening matrix that is unlike the one beside it of the same fans, which is as other places are.
+
+    A widening matrix ends no residual branch, so no scaling by depth is meant for it; where the narrowing one behind it
+    has its scale too, it is a recipe (torchtitan scales all of a feed-forward block but its first matrix).
+    """
+    seen = recipe.seen
+    first = seen.rows[ids[0]]
+    widens = first.fan_out > first.fan_in and first.tensor.part.kind == "linear" and len(ids) > 1
+    if not widens or any(recipe.meets(fit, ids) for fit in recipe.shared(cell.place)):
+        return
+    around = _module_of(cell.place)
+    beside = [other for other in recipe.cells if other is not cell and _module_of(other.place) == around]
+    heads = [(other, seen.rows[other.ids[0]]) for other in beside]
+    if any(
+        (q.fan_in, q.fan_out) == (first.fan_out, first.fan_in) and abs(q.scale - first.scale) < 0.01 for _, q in heads
+    ):
+        return
+    for other, twin in heads:
+        whole = len(other.ids) == len(ids) == len(other.fit.members)
+        same = (twin.fan_in, twin.fan_out) == (first.fan_in, first.fan_out) and whole
+        known = same and any(recipe.meets(fit, other.ids) for fit in recipe.shared(other.place))
+        if known and abs(twin.scale - first.scale) > math.log(TWIN):
+            for row in (seen.rows[i] for i in ids):
+                apart = row.scale - twin.scale
+                yield _verdict(
+                    row,
+                    "twin",
+                    apart,
+                    f"its twin {twin.tensor.name}",
+                    f"as {twin.tensor.name} has",
+                    twin.error,
+                    "warning",
+                )
+            return
+
+
+def _by_effect(recipe: Recipe, cell: Cell, ids: Ids, model: Model) -> Iterator[Verdict]:
+    """A place on a scale of its own: nothing by itself, a warning where its effect is one that no design has."""
+    seen, laws = recipe.seen, recipe.shared(cell.place)
+    own = next((fit for fit in laws if recipe.meets(fit, ids)), None)
+    gains = np.exp(seen.scale) * np.sqrt(seen.fan_in)
+    dead = list(_dead(recipe, ids, own, gains, model))
+    if dead:
+        yield from dead
+        return
+    whole = own or (cell.fit if len(cell.fit.members) > MOST * recipe.weights else None)
+    if whole is not None and float(np.mean(gains[whole.members] > DEAFENING)) > MOST:
+        yield from _deafening(recipe, ids, whole, gains)
+        return
+    if own is not None or cell.fit.name:
+        return  # as other places are, or by a scheme that people know by name
+    odd = [int(i) for i in ids if not any(recipe.meets(fit, np.array([i])) for fit in laws)]
+    if not odd:
+        return
+    loudest = max(odd, key=lambda i: float(gains[i]))
+    row = seen.rows[loudest]
+    predicted = [(float(recipe.fitter.predicted(fit, np.array([loudest]))[0]), fit) for fit in laws]
+    nearest = min(predicted, key=lambda pair: abs(row.scale - pair[0]), default=None)
+    apart = row.scale - (nearest[0] if nearest is not None else -0.5 * math.log(row.fan_in))
+    if row.tensor.part.role == "embedding" or (apart < 0 and len(ids) > 1 and _is_by_depth(row, len(ids), predicted)):
+        return
+    inside = recipe.is_inside(cell.place)
+    is_loud = apart > 0 and gains[loudest] > (GAIN if inside and laws else LOUD if laws else LARGE)
+    first_of_branch = row.fan_in < row.fan_out or len(ids) == 1
+    is_quiet = inside and bool(laws) and first_of_branch and math.log(QUIET[0]) < -apart < math.log(QUIET[1])
+    for number in odd if is_loud or is_quiet else ():
+        yield _unlike_model(recipe, number, nearest[1] if nearest else None, "gain" if is_loud else "quiet", gains)
+
+
+def _unlike_model(recipe: Recipe, number: int, law: Fit | None, level: Level, gains: Numbers) -> Verdict:
+    """A weight off the nearest law of its model, or with a gain that none has where there is no law."""
+    row, gain = recipe.seen.rows[number], float(gains[number])
+    severity = "error" if gain > BROKEN else "warning"
+    if law is None:
+        return Verdict(row.tensor, level, gain, severity, f"a signal grows {gain:.3g}-fold", TEXTBOOK)
+    apart = row.scale - float(recipe.fitter.predicted(law, np.array([number]))[0])
+    return _verdict(row, level, apart, "most weights of this model", "by the scheme of the model", law.error, severity)
+
+
+def _deafening(recipe: Recipe, ids: Ids, law: Fit, gains: Numbers) -> Iterator[Verdict]:
+    """Weights of a law that most of the model follows, and that makes most of them too large."""
+    unscaled = law.base == "fixed" and abs(law.log_constant) < UNSCALED
+    scaled = ", unless it is scaled when it is used, as most weights are drawn so" if unscaled else ""
+    for number in (int(i) for i in ids if gains[i] > LARGE):
+        gain = float(gains[number])
+        severity = "error" if gain > BROKEN and not unscaled else "warning"
+        reason = f"a signal grows {gain:.3g}-fold{scaled}"
+        yield Verdict(recipe.seen.rows[number].tensor, "gain", gain, severity, reason, TEXTBOOK)
+
+
+def _dead(recipe: Recipe, ids: Ids, own: Fit | None, gains: Numbers, model: Model) -> Iterator[Verdict]:
+    """Weights that pass next to nothing on, whatever the others of their place do."""
+    for number in (int(i) for i in ids):
+        row, gain = recipe.seen.rows[number], float(gains[number])
+        std = math.exp(row.scale)
+        if not row.tensor.is_weight or std >= FIXED_STD or gain >= WEAK:
+            continue
+        laws = [(float(recipe.fitter.predicted(fit, np.array([number]))[0]), fit) for fit in recipe.shared(row.place)]
+        head = is_output(row.tensor, model)
+        meant = (own is not None and std > LEAST_COMMON) or (len(ids) > 1 and _is_by_depth(row, len(ids), laws))
+        if gain < (DEAD if head or meant else WEAK):
+            severity = "error" if gain < DEAD and not head else "warning"
+            yield Verdict(row.tensor, "dead", gain, severity, "next to nothing passes", TEXTBOOK)
+
+
+def _is_by_depth(row: Observation, blocks: int, predicted: list[tuple[float, Fit]]) -> bool:
+    """Whether it is a law of the model over √(kL): a residual output scaled by depth, the design that most have."""
+    near = max(4 * row.error, 0.012)
+    return any(abs(row.scale - at + 0.5 * math.log(k * blocks)) < near for at, _ in predicted for k in (1, 2, 3))
+
+
+def _evidence(apart: float, error: float) -> float:
+    """Ln of the evidence for a scale of its own, anywhere in the range in use, over that for the expected one."""
+    return -math.log(RANGE) - float(log_normal(np.array(apart), np.array(error)))
+
+
+def _verdict(
+    row: Observation, level: Level, apart: float, reason: str, source: str, error: float, severity: str
+) -> Verdict:
+    ratio = math.exp(apart)
+    words = f"{max(ratio, 1 / ratio):.3g} times {'above' if ratio > 1 else 'below'} {reason}"
+    expected = Expectation(source, math.exp(row.scale - apart), error=error)
+    return Verdict(row.tensor, level, ratio, severity, words, expected)
+
+
+def _gravity(apart: float) -> str:
+    """How grave it is that one of several alike is off by so much: by its effect, since it is certain."""
+    return "error" if abs(apart) >= math.log(ERROR) else "warning" if abs(apart) >= math.log(WARNING) else "info"
+
+
+def _module_of(place: str) -> str:
+    """The module around the layer of a place."""
+    return place.rpartition(".")[0].rpartition(".")[0]
