@@ -115,14 +115,18 @@ class Fit:
         return math.exp(self.log_constant)
 
     @property
+    def near(self) -> float:
+        """How far from ln c a constant may lie and still be the one that was meant."""
+        return max(NEAR_NAME[0] * self.error, NEAR_NAME[1])
+
+    @property
     def name(self) -> str:
         """What people call it, "" where it has no name."""
-        near = max(NEAR_NAME[0] * self.error, NEAR_NAME[1])
         return next(
             (
                 name
                 for (base, constant), name in NAMES.items()
-                if base == self.base and self.depth is None and abs(self.log_constant - math.log(constant)) < near
+                if base == self.base and self.depth is None and abs(self.log_constant - math.log(constant)) < self.near
             ),
             "",
         )
@@ -140,6 +144,10 @@ class Fitter:
         """What a law predicts of some scales, but for its constant."""
         taken = self.seen.scale[ids] - self._left[fit.base][ids]
         return taken + self._by_depth(fit.depth, ids) if fit.depth is not None else taken
+
+    def by_depth(self, fit: Fit, ids: Ids) -> Numbers:
+        """What a law takes from some scales by their depth alone."""
+        return self._by_depth(fit.depth, ids) if fit.depth is not None else np.zeros(len(ids))
 
     def predicted(self, fit: Fit, ids: Ids) -> Numbers:
         """The ln std that a law gives some observations."""

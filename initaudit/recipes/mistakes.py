@@ -26,11 +26,11 @@ SEVERAL = 3
 APART = 0.1
 """By how much, in logarithms, two laws must differ in a tensor for it to tell them apart."""
 
-EXACT = 4.0, 0.006
-"""How near a mistaken law's constant must be to a named one: standard errors, and three floors of one tensor."""
-
 CONSTANTS = (1.0, math.sqrt(2), 1 / math.sqrt(3), 2.0, 1 / 3)
 """The constants of named schemes, and their squares where a variance was passed."""
+
+WIDER = 2.0
+"""Times the width of most weights that a fan must be for a wrong one to have an effect: a gain of √2."""
 
 NEAR_BIAS = 4.0
 """Standard errors within which a bias has the scale of a law."""
@@ -53,7 +53,7 @@ def mistakes(model: Model) -> tuple[Mistake, ...]:
 
 def _mistakes(model: Model) -> tuple[Mistake, ...]:
     recipe = recipe_of(model)
-    return (*_wrong_law(recipe, model.alpha), *_unlike_its_bias(recipe, model))
+    return (*_wrong_law(recipe, model.alpha), *_unlike_its_bias(recipe, model), *_one_width(recipe))
 
 
 def _wrong_law(recipe: Recipe, alpha: float) -> Iterator[Mistake]:
@@ -73,8 +73,7 @@ def _wrong_law(recipe: Recipe, alpha: float) -> Iterator[Mistake]:
         law = fitter.of_many(ids, (name,))
         rival = max(best_right, fitter.of_many(law.members).evidence)
         wrong = [int(i) for i in law.members if abs(differs[i]) > APART]
-        near = max(EXACT[0] * law.error, EXACT[1])
-        exact = next((c for c in CONSTANTS if abs(law.log_constant - math.log(c)) < near), None)
+        exact = next((c for c in CONSTANTS if abs(law.log_constant - math.log(c)) < law.near), None)
         told = len(np.unique(np.round(differs[law.members], 1))) >= 2
         if exact is not None and told and len(wrong) >= SEVERAL and law.evidence - rival > math.log(len(WRONG) / alpha):
             for number in wrong:
@@ -102,6 +101,29 @@ def _unlike_its_bias(recipe: Recipe, model: Model) -> Iterator[Mistake]:
                 )
     if len(found) >= SEVERAL:
         yield from found
+
+
+def _one_width(recipe: Recipe) -> Iterator[Mistake]:
+    """Weights of other fans that have 1/√fan_in of most weights: the model's width stands in for every fan.
+
+    What reads fewer features than that is left alone: it starts quieter, and no louder than anyone else's.
+    """
+    seen = recipe.seen
+    for law in recipe.laws[:1]:
+        members = law.fit.members
+        if law.fit.base != "fixed" or 2 * len(members) < recipe.weights:
+            continue
+        fans, counts = np.unique(seen.fan_in[members], return_counts=True)
+        width = float(fans[np.argmax(counts)])
+        if 2 * counts.max() < len(members) or abs(law.fit.log_constant + 0.5 * math.log(width)) > law.fit.near:
+            continue
+        wider = [
+            int(i) for i in members if seen.fan_in[i] >= WIDER * width and seen.rows[i].tensor.part.role == "weight"
+        ]
+        for number in wider if len(wider) >= SEVERAL else ():
+            expected = Expectation("1/sqrt(fan_in)", float(seen.fan_in[number]) ** -0.5, error=law.fit.error)
+            shown = f"as {counts.max():,} weights of that fan_in have by their own"
+            yield Mistake(seen.rows[number].tensor, f"fan_in were {width:,.0f}", shown, expected)
 
 
 def _biases(row: Observation, model: Model) -> list[Tensor]:
@@ -153,18 +175,35 @@ def _of_cell(recipe: Recipe, cell: Cell) -> Iterator[Residual]:
     first = seen.rows[ids[0]]
     if len(ids) < SEVERAL or first.fan_in < first.fan_out or not first.tensor.is_weight:
         return
+    if first.fan_in == first.fan_out and (not is_called_output(first.tensor) or _is_scaled_within(recipe, cell)):
+        return
     step = math.log(2 * len(cell.ids))
-    for law in recipe.shared(cell.place):
+    for law in recipe.shared(cell.place, others=1):
         witness = _scaled_beside(recipe, cell, first, law, step)
         if witness is None:
             continue
-        left_out = (first.fan_in > first.fan_out or is_called_output(first.tensor)) and recipe.meets(law, ids)
+        left_out = recipe.meets(law, ids)
         if left_out or _claim(recipe, ids, recipe.fitter.predicted(law, ids) - step) > CLAIM:
             for number in (int(i) for i in ids):
                 std = math.exp(float(recipe.fitter.predicted(law, np.array([number]))[0]) - step / 2)
                 expected = Expectation(f"the law of most weights/sqrt(2·{len(cell.ids)})", std, error=law.error)
                 yield Residual(seen.rows[number].tensor, len(cell.ids), not left_out, witness, expected)
             return
+
+
+def _is_scaled_within(recipe: Recipe, cell: Cell) -> bool:
+    """Whether another matrix of a branch is scaled by √(2L) in its last one's place, as CLIP scales q, k and v.
+
+    A recipe that scales what a branch begins with makes its sum as small: nothing is left out.
+    """
+    around, own = cell.place.rpartition(".")[0].rpartition(".")[0], recipe.seen.rows[cell.ids[0]]
+    step = 0.5 * math.log(2 * len(cell.ids))
+    beside = [c for c in recipe.cells if c is not cell and c.place.rpartition(".")[0].rpartition(".")[0] == around]
+    rows = [recipe.seen.rows[other.ids[0]] for other in beside]
+    return any(
+        row.shape == own.shape and abs(own.scale - row.scale - step) < 4 * math.hypot(row.error, own.error)
+        for row in rows
+    )
 
 
 def _scaled_beside(recipe: Recipe, cell: Cell, first: Observation, law: Fit, step: float) -> Tensor | None:
@@ -175,5 +214,6 @@ def _scaled_beside(recipe: Recipe, cell: Cell, first: Observation, law: Fit, ste
             continue
         predicted = float(recipe.fitter.predicted(law, other.ids[:1])[0])
         if row.tensor.is_weight and abs(row.scale - predicted + step / 2) < 4 * row.error:
-            return row.tensor
+            witness: Tensor = row.tensor
+            return witness
     return None

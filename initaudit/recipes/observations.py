@@ -55,6 +55,7 @@ class Observation:
     fan_out: int
     family: Family | None
     block: int = -1
+    blocks: int = 1
 
     @property
     def area(self) -> int:
@@ -127,7 +128,9 @@ def _rows(tensor: Tensor) -> Iterator[Observation]:
             if std > 0:
                 error = math.hypot(math.sqrt(len(stds) / (2 * tensor.count)), floor)
                 at = f"{place}[{block}/{len(stds)}]"
-                yield Observation(tensor, at, indices, math.log(std), error, fans[0], fans[1] // len(stds), None, block)
+                yield Observation(
+                    tensor, at, indices, math.log(std), error, fans[0], fans[1] // len(stds), None, block, len(stds)
+                )
         return
     family = family_of(values)
     rms = values.moments.rms if abs(values.mean) < MOSTLY * values.std else values.std

@@ -79,10 +79,23 @@ class Recipe:
         """The number of weights whose scale is known."""
         return int(self.seen.is_weight.sum())
 
-    def shared(self, place: str) -> list[Fit]:
-        """The laws that at least `OTHERS` other places follow, the most followed first."""
+    def shared(self, place: str, others: int = OTHERS) -> list[Fit]:
+        """The laws that at least so many other places follow, the most followed first."""
         counted = [(len(law.places - {place}), law.fit) for law in self.laws]
-        return [fit for count, fit in sorted(counted, key=lambda pair: -pair[0]) if count >= OTHERS]
+        return [fit for count, fit in sorted(counted, key=lambda pair: -pair[0]) if count >= others]
+
+    @cached_property
+    def _modules(self) -> dict[str, list[int]]:
+        """The weights of each module: what stands around their layers."""
+        found: dict[str, list[int]] = {}
+        for number, row in enumerate(self.seen.rows):
+            if row.tensor.is_weight:
+                found.setdefault(row.tensor.parent, []).append(number)
+        return found
+
+    def beside(self, number: int) -> list[int]:
+        """The other weights of the module that an observation's layer is in."""
+        return [i for i in self._modules.get(self.seen.rows[number].tensor.parent, ()) if i != number]
 
     def meets(self, fit: Fit, ids: Ids) -> bool:
         """Whether some observations all follow a law."""

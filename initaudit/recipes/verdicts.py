@@ -5,12 +5,10 @@ healthy scale of their own. So a scale of its own is no evidence of a fault at a
 one's kin, contradicting something in the same file, and having an effect.
 
 ``alpha`` bounds chance alone: the expected number of false verdicts in one checkpoint whose kin were all drawn alike.
-Each tensor that is held to its kin counts one, and is odd where the evidence for a scale of its own, anywhere in the
-range in use, exceeds that for its kin's by tests/alpha.
+Each tensor that is held to its kin counts one test, and is odd at alpha/tests.
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -20,17 +18,15 @@ import numpy as np
 from initaudit.faults import Expectation
 from initaudit.model import Model, Tensor
 from initaudit.recipes.cells import Cell
-from initaudit.recipes.fits import RANGE, Fit, log_normal
+from initaudit.recipes.fits import Fit
+from initaudit.recipes.kin import NOTE, kin_groups, odd_ones, threshold
 from initaudit.recipes.observations import Ids, Numbers, Observation
 from initaudit.recipes.recipe import Recipe, recipe_of
 from initaudit.scale import is_output
 
-KIN = 2
-"""Kin that must agree before one is odd: of two that differ nobody can say which is."""
-
-NOTE, WARNING, ERROR = 1.03, 1.05, 4.0
-"""From what factor off its kin, either way, a scale is worth a note, a warning, an error. Of 1,083 released models none
-has a weight 3 % off kin that agree; a factor of 4 in one layer of many is a change of gain that no activation makes."""
+WARNING, ERROR = 1.05, 4.0
+"""From what factor off its kin, either way, a scale is worth a warning, an error: a factor of 4 in one layer of many is
+a change of gain that no activation makes."""
 
 MOST = 0.5
 """The part of a model's weights from which on a law is the model's, and of a law's from which on it is too large."""
@@ -101,37 +97,20 @@ def _verdicts(model: Model) -> tuple[Verdict, ...]:
 
 def _odd_among_kin(recipe: Recipe, alpha: float) -> Iterator[Verdict]:
     """A tensor against two or more others of its place with the same fans, which agree."""
-    seen = recipe.seen
-    tests = sum(len(ids) for ids in seen.places.values() if len(ids) > KIN)
-    bar = math.log(max(tests, 1) / alpha)
-    for cell in recipe.cells:
-        members = set(cell.fit.members.tolist())
-        if len(cell.ids) <= KIN or not cell.has_law or len(members) == len(cell.ids):
-            continue
-        alike = Counter(seen.rows[i].shape for i in members)
-        for number in (int(i) for i in cell.ids if int(i) not in members):
-            row = seen.rows[number]
-            if alike[row.shape] < KIN:
-                continue
-            apart = float(seen.scale[number] - recipe.fitter.predicted(cell.fit, np.array([number]))[0])
-            if _evidence(apart, math.hypot(row.error, cell.fit.error)) > bar and abs(apart) > math.log(NOTE):
-                count = alike[row.shape]
-                yield _verdict(
-                    row,
-                    "kin",
-                    apart,
-                    f"its {count:,} siblings",
-                    f"as its {count:,} siblings have",
-                    cell.fit.error,
-                    _gravity(apart),
-                )
+    groups = tuple(kin_groups(recipe))
+    bar = threshold(alpha, sum(len(kin.ids) for kin in groups))
+    for kin in groups:
+        for number, apart, pooled in odd_ones(kin, bar):
+            row = recipe.seen.rows[number]
+            reason = f"its {pooled.count:,} siblings"
+            yield _verdict(row, "kin", apart, reason, f"as {reason} have", pooled.error, _gravity(apart))
 
 
 def _odd_of_two(recipe: Recipe, alpha: float) -> Iterator[Verdict]:
     """Of two kin that differ the one that no law of the model explains, where the other is as two other places are."""
     seen = recipe.seen
     pairs = [ids for ids in seen.places.values() if len(ids) == 2 and seen.is_weight[ids[0]]]
-    bar = math.log(max(len(pairs), 1) / alpha)
+    bar = threshold(alpha, len(pairs))
     for ids in pairs:
         one, other = (seen.rows[i] for i in ids)
         if one.shape != other.shape:
@@ -142,7 +121,7 @@ def _odd_of_two(recipe: Recipe, alpha: float) -> Iterator[Verdict]:
             continue
         odd, right = (one, other) if met[1] else (other, one)
         apart = odd.scale - right.scale
-        if _evidence(apart, math.hypot(odd.error, right.error)) > bar and abs(apart) > math.log(NOTE):
+        if abs(apart) > max(bar * math.hypot(odd.error, right.error), math.log(NOTE)):
             reason = f"its sibling {right.tensor.name}, which is as other places are"
             yield _verdict(odd, "pair", apart, reason, f"as {right.tensor.name} has", right.error, _gravity(apart))
 
@@ -187,18 +166,26 @@ def _unlike_twin(recipe: Recipe, cell: Cell, ids: Ids) -> Iterator[Verdict]:
 def _by_effect(recipe: Recipe, cell: Cell, ids: Ids, model: Model) -> Iterator[Verdict]:
     """A place on a scale of its own: nothing by itself, a warning where its effect is one that no design has."""
     seen, laws = recipe.seen, recipe.shared(cell.place)
+    if _is_neutral(seen.rows[ids[0]].tensor, model):
+        return
     own = next((fit for fit in laws if recipe.meets(fit, ids)), None)
-    gains = np.exp(seen.scale) * np.sqrt(seen.fan_in)
-    dead = list(_dead(recipe, ids, own, gains, model))
+    gains = np.exp(seen.scale) * np.sqrt([_least_fan(row) for row in seen.rows])
+    dead = list(_dead(recipe, ids, own, model))
     if dead:
         yield from dead
         return
-    whole = own or (cell.fit if len(cell.fit.members) > MOST * recipe.weights else None)
+    is_most = len(cell.fit.members) > MOST * recipe.weights and not _is_named(recipe, cell.fit, ids)
+    whole = own or (cell.fit if is_most else None)
     if whole is not None and float(np.mean(gains[whole.members] > DEAFENING)) > MOST:
         yield from _deafening(recipe, ids, whole, gains)
         return
-    if own is not None or cell.fit.name:
-        return  # as other places are, or by a scheme that people know by name
+    inside = recipe.is_inside(cell.place)
+    if own is not None:
+        if not inside or _is_named(recipe, own, ids) or len(own.members) > MOST * recipe.weights:
+            return  # as other places are, which are most of the model, or drawn by what people know by name
+        laws = [fit for fit in laws if fit is not own and len(fit.members) >= len(own.members)]
+    if _is_named(recipe, cell.fit, ids):
+        return
     odd = [int(i) for i in ids if not any(recipe.meets(fit, np.array([i])) for fit in laws)]
     if not odd:
         return
@@ -209,12 +196,46 @@ def _by_effect(recipe: Recipe, cell: Cell, ids: Ids, model: Model) -> Iterator[V
     apart = row.scale - (nearest[0] if nearest is not None else -0.5 * math.log(row.fan_in))
     if row.tensor.part.role == "embedding" or (apart < 0 and len(ids) > 1 and _is_by_depth(row, len(ids), predicted)):
         return
-    inside = recipe.is_inside(cell.place)
     is_loud = apart > 0 and gains[loudest] > (GAIN if inside and laws else LOUD if laws else LARGE)
     first_of_branch = row.fan_in < row.fan_out or len(ids) == 1
-    is_quiet = inside and bool(laws) and first_of_branch and math.log(QUIET[0]) < -apart < math.log(QUIET[1])
+    is_quiet = inside and bool(laws) and own is None and first_of_branch and not _is_stack(row)
+    is_quiet &= math.log(QUIET[0]) < -apart < math.log(QUIET[1])
     for number in odd if is_loud or is_quiet else ():
         yield _unlike_model(recipe, number, nearest[1] if nearest else None, "gain" if is_loud else "quiet", gains)
+
+
+def _is_named(recipe: Recipe, fit: Fit, ids: Ids) -> bool:
+    """Whether people know a law by name; by fan_out convolutions are drawn, of matrices of one shape it is chance."""
+    seen = recipe.seen
+    is_chance = fit.base.startswith("fan_out") and len(np.unique(seen.fan_out[fit.members])) == 1
+    return fit.name != "" and not (is_chance and seen.rows[ids[0]].tensor.part.kind == "linear")
+
+
+def _is_stack(row: Observation) -> bool:
+    """Whether it may be a stack of matrices, or a form of two vectors: no shape shows what multiplies what."""
+    return len(row.tensor.shape) > 2 and row.tensor.part.kind not in ("conv", "conv_transposed")
+
+
+def _least_fan(row: Observation) -> int:
+    """The fewest inputs that any reading of a shape has."""
+    return min(row.fan_in, *row.tensor.shape[-2:]) if _is_stack(row) else row.fan_in
+
+
+def _is_neutral(tensor: Tensor, model: Model) -> bool:
+    """Whether it is one of two factors of low rank of which the other is zero: their product is zero at any scale."""
+    rank, around = min(tensor.shape), tensor.part.layer.rpartition(".")[0]
+    beside = (t for t in model.partners(tensor) if len(t.shape) == len(tensor.shape))
+    others = [*beside, *(t for t in model.remember(_zero_matrices).get(around, ()) if t.name != tensor.name)]
+    return any(t.statistics.zeros == t.count and rank == min(t.shape) < max(t.shape) for t in others)
+
+
+def _zero_matrices(model: Model) -> dict[str, list[Tensor]]:
+    """The matrices that are all zero, by the module around their layer."""
+    found: dict[str, list[Tensor]] = {}
+    for tensor in model.tensors:
+        if len(tensor.shape) > 1 and tensor.statistics.zeros == tensor.count > 0:
+            found.setdefault(tensor.part.layer.rpartition(".")[0], []).append(tensor)
+    return found
 
 
 def _unlike_model(recipe: Recipe, number: int, law: Fit | None, level: Level, gains: Numbers) -> Verdict:
@@ -238,30 +259,38 @@ def _deafening(recipe: Recipe, ids: Ids, law: Fit, gains: Numbers) -> Iterator[V
         yield Verdict(recipe.seen.rows[number].tensor, "gain", gain, severity, reason, TEXTBOOK)
 
 
-def _dead(recipe: Recipe, ids: Ids, own: Fit | None, gains: Numbers, model: Model) -> Iterator[Verdict]:
-    """Weights that pass next to nothing on, whatever the others of their place do."""
+def _dead(recipe: Recipe, ids: Ids, own: Fit | None, model: Model) -> Iterator[Verdict]:
+    """Weights that pass next to nothing on, whatever the others of their place do.
+
+    A head may be small alone, and so may one matrix of a module beside others that are not: a branch that starts near
+    zero, as long as it starts at all.
+    """
+    gains = _widest_gains(recipe)
+    alive = any(gains[i] >= WEAK for i in recipe.beside(int(ids[0])))
     for number in (int(i) for i in ids):
-        row, gain = recipe.seen.rows[number], float(gains[number])
-        std = math.exp(row.scale)
-        if not row.tensor.is_weight or std >= FIXED_STD or gain >= WEAK:
+        row, std, gain = recipe.seen.rows[number], math.exp(recipe.seen.scale[number]), float(gains[number])
+        is_head = own is None and is_output(row.tensor, model)
+        if not row.tensor.is_weight or std >= FIXED_STD or gain >= WEAK or is_head:
             continue
         laws = [(float(recipe.fitter.predicted(fit, np.array([number]))[0]), fit) for fit in recipe.shared(row.place)]
-        head = is_output(row.tensor, model)
-        meant = (own is not None and std > LEAST_COMMON) or (len(ids) > 1 and _is_by_depth(row, len(ids), laws))
-        if gain < (DEAD if head or meant else WEAK):
-            severity = "error" if gain < DEAD and not head else "warning"
+        meant = (own is not None and std > LEAST_COMMON) or _is_by_depth(row, len(ids), laws)
+        if gain < (DEAD if meant or (alive and len(ids) > 1) else WEAK):
+            severity = "error" if gain < DEAD else "warning"
             yield Verdict(row.tensor, "dead", gain, severity, "next to nothing passes", TEXTBOOK)
+
+
+def _widest_gains(recipe: Recipe) -> Numbers:
+    """The gain of each tensor by the most inputs that any reading of its shape has."""
+    fans = [
+        max(row.fan_in, row.tensor.count // row.tensor.shape[0] if _is_stack(row) else 0) for row in recipe.seen.rows
+    ]
+    return np.asarray(np.exp(recipe.seen.scale) * np.sqrt(fans))
 
 
 def _is_by_depth(row: Observation, blocks: int, predicted: list[tuple[float, Fit]]) -> bool:
     """Whether it is a law of the model over √(kL): a residual output scaled by depth, the design that most have."""
     near = max(4 * row.error, 0.012)
     return any(abs(row.scale - at + 0.5 * math.log(k * blocks)) < near for at, _ in predicted for k in (1, 2, 3))
-
-
-def _evidence(apart: float, error: float) -> float:
-    """Ln of the evidence for a scale of its own, anywhere in the range in use, over that for the expected one."""
-    return -math.log(RANGE) - float(log_normal(np.array(apart), np.array(error)))
 
 
 def _verdict(
