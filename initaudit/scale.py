@@ -31,6 +31,9 @@ FARTHEST = 8.0
 HUGE = 5e3
 """No initialisation gives so large a weight, bias or scale; the largest in fresh released models is 100."""
 
+UNSCALED = 0.05
+"""How near to one, in its logarithm, a standard deviation is that was left as `randn` gives it."""
+
 COLOURS = 4
 """Channels of a picture, or coordinates: what reads them is no head's match, and is scaled to their size, not to its
 fan."""
@@ -113,6 +116,16 @@ def plain_chains(model: Model) -> Iterator[tuple[Tensor, ...]]:
 def chain_growth(chain: Sequence[Tensor]) -> float:
     """By what factor a plain chain with ReLU between its layers scales a signal: ∏ gain·√`RELU_LOSS`."""
     return math.prod((tensor.gain or 1.0) * math.sqrt(RELU_LOSS) for tensor in chain)
+
+
+def is_most(chain: Sequence[Tensor], model: Model) -> bool:
+    """Whether a plain chain is most of its model, so that nothing that is not in it can make up for what it does."""
+    return 2 * len(chain) > len(judged_weights(model))
+
+
+def is_unscaled(chain: Sequence[Tensor]) -> bool:
+    """Whether a chain is N(0, 1) throughout, as it is where each weight is scaled when it is used."""
+    return all(abs(math.log(tensor.std)) < UNSCALED for tensor in chain)
 
 
 def chain_faults(chain: Sequence[Tensor], effect: str, severity: str | None = None) -> Iterator[Fault]:

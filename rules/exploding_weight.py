@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from initaudit.examples import bad, good, normal
 from initaudit.recipes import scale_fault, scale_verdicts
 from initaudit.rule import Fault, Model, Severity, rule
-from initaudit.scale import chain_faults, chain_growth, plain_chains
+from initaudit.scale import chain_faults, chain_growth, is_unscaled, plain_chains
 
 LARGE_GAIN = 3.5
 """Gains in use end at 3."""
@@ -50,10 +50,12 @@ def exploding_weight(model: Model) -> Iterator[Fault]:
     - it widens, and the matrix beside it of the same fans is as other places are while it is not;
     - no law that other places follow explains it, and its gain is above 1.75, which no named scheme has (3 for a head
       or stem, 3.5 where the model has no law that several places share); an error above 10;
-    - its law makes most weights too large, by a gain of 8: a warning where they are N(0, 1), as with equalised learning
-      rates, else an error above 10;
+    - its law makes most weights too large, by a gain of 8: an error above 10. Where they are N(0, 1) throughout, as with
+      equalised learning rates, it is a warning, and a note where norms follow;
     - it stands in a chain of layers without norms, each with a gain above 3.5, that multiplies a signal by more than
-      1000, which is an error.
+      1000, which is an error (a warning under N(0, 1)).
+
+    A head is worth a warning at most.
 
     ## When is it right?
 
@@ -69,7 +71,9 @@ def exploding_weight(model: Model) -> Iterator[Fault]:
         large = all((tensor.gain or 1.0) > LARGE_GAIN for tensor in chain)
         if large and growth > BROKEN_CHAIN and len(chain) > 1:
             named |= {tensor.name for tensor in chain}
-            yield from chain_faults(chain, f"multiply a signal by {growth:,.0f}", Severity.ERROR)
+            unscaled = " unless each is scaled when it is used" if is_unscaled(chain) else ""
+            severity = Severity.WARNING if unscaled else Severity.ERROR
+            yield from chain_faults(chain, f"multiply a signal by {growth:,.0f}{unscaled}", severity)
     for verdict in scale_verdicts(model):
         if verdict.tensor.name not in named and verdict.ratio > 1:
             yield scale_fault(verdict, model)

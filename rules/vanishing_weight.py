@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from initaudit.examples import bad, good, normal
 from initaudit.recipes import scale_fault, scale_verdicts
 from initaudit.rule import Fault, Model, Severity, rule
-from initaudit.scale import chain_faults, chain_growth, plain_chains
+from initaudit.scale import chain_faults, chain_growth, is_most, plain_chains
 
 DEAD_GAIN = 0.002
 """Under this gain a layer passes on less than 1/500 of its input, and as little of the gradient."""
@@ -75,7 +75,7 @@ def vanishing_weight(model: Model) -> Iterator[Fault]:
       head, whose small scale harms little, it is a warning, and only below 0.002, as for residual outputs scaled by the
       depth, and for a fixed deviation of 0.001 and more that other places have;
     - it stands in a chain of layers without norms, each with a gain below 0.4, that leaves less than 1 % of a signal
-      (an error below 0.1 %, where there are three or more, or one of a gain below 0.002).
+      (an error below 0.1 %, where it is most of the model, and there are three or more or one of a gain below 0.002).
 
     A place that has a scale of its own, in all blocks alike, is no finding: one healthy model of four has one.
 
@@ -94,7 +94,7 @@ def vanishing_weight(model: Model) -> Iterator[Fault]:
         if small and left < WEAK_CHAIN and len(chain) > 1:
             named |= {tensor.name for tensor in chain}
             short = len(chain) < LONG_CHAIN and all((tensor.gain or 0.0) > DEAD_GAIN for tensor in chain)
-            severity = Severity.ERROR if left < BROKEN_CHAIN and not short else None
+            severity = Severity.ERROR if left < BROKEN_CHAIN and not short and is_most(chain, model) else None
             yield from chain_faults(chain, f"leave {left:.3g} of a signal", severity)
         elif left < LOST_CHAIN and all((tensor.gain or 1.0) < 1 for tensor in chain):
             yield from chain_faults(chain, f"leave {left:.3g} of a signal", Severity.INFO)

@@ -126,6 +126,12 @@ def _one_width(recipe: Recipe) -> Iterator[Mistake]:
             yield Mistake(seen.rows[number].tensor, f"fan_in were {width:,.0f}", shown, expected)
 
 
+def _is_normalised(tensor: Tensor) -> bool:
+    """Whether its rows, or its columns, were given one length: those of a draw differ by √(2/fan)."""
+    spreads = (tensor.units.length_spread if tensor.units else None, tensor.statistics.column_spread)
+    return any(spread is not None and spread < 0.1 * math.sqrt(2 / max(tensor.shape)) for spread in spreads)
+
+
 def _biases(row: Observation, model: Model) -> list[Tensor]:
     """The drawn biases of a weight's layer that are long enough to show a scale."""
     if row.tensor.part.kind == "conv_transposed" or row.family is not UNIFORM or row.block >= 0:

@@ -108,6 +108,18 @@ def observations_of(model: Model) -> Observations:
     return Observations(row for tensor in model.tensors if not is_divided(tensor, model) for row in _rows(tensor))
 
 
+def placed(tensor: Tensor) -> Observation | None:
+    """A tensor as an observation whose scale is unknown: where it stands, and its fans; None where it has none."""
+    fans = _fans(tensor)
+    return Observation(tensor, *_place(tensor), 0.0, 1.0, *fans, None) if fans is not None else None
+
+
+def _place(tensor: Tensor) -> tuple[str, tuple[int, ...]]:
+    """A name with its numbers masked, and the numbers."""
+    name = tensor.name[-LONGEST:]
+    return _NUMBER.sub("#", name), tuple(int(digits[:LARGEST_INDEX]) for digits in _NUMBER.findall(name))
+
+
 def _rows(tensor: Tensor) -> Iterator[Observation]:
     values, part = tensor.statistics, tensor.part
     fans = _fans(tensor)
@@ -118,9 +130,7 @@ def _rows(tensor: Tensor) -> Iterator[Observation]:
         tensor.scheme is not None and tensor.scheme.name == "uniform" and "low" in tensor.scheme.parameters
     ):
         return
-    name = tensor.name[-LONGEST:]
-    place = _NUMBER.sub("#", name)
-    indices = tuple(int(digits[:LARGEST_INDEX]) for digits in _NUMBER.findall(name))
+    place, indices = _place(tensor)
     floor = FLOORS.get(tensor.dtype, COARSE_FLOOR)
     stds = tensor.scheme.parameters["stds"] if tensor.scheme is not None and tensor.scheme.name == "blocks" else None
     if stds is not None and part.role in ("weight", "rnn_weight"):

@@ -1,7 +1,5 @@
 """One recipe: the laws that a checkpoint's own tensors follow, and what each tensor should hold by them."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,11 +7,14 @@ import numpy as np
 
 from initaudit.model import Model, Tensor
 from initaudit.recipes.cells import Cell, cells_of
-from initaudit.recipes.fits import CLAIM, MEMBER, Fit, Fitter, weighted
+from initaudit.recipes.fits import CLAIM, MEMBER, Fit, Fitter
 from initaudit.recipes.observations import Ids, Observations, observations_of
 
 OTHERS = 2
 """Places besides a tensor's own that must follow a law for it to be one of the model."""
+
+MOST = 0.5
+"""The part of a model's weights from which on a law is the model's."""
 
 MOST_LAWS = 40
 """Laws of one model that are looked for; what is left then follows none that many share."""
@@ -25,21 +26,6 @@ class Shared:
 
     fit: Fit
     places: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Prescription:
-    """The ln std that a tensor should have, its error, the law it follows from, and where that is from, in words."""
-
-    log_std: float
-    error: float
-    fit: Fit
-    source: str
-
-    @property
-    def std(self) -> float:
-        """The standard deviation."""
-        return math.exp(self.log_std)
 
 
 class Recipe:
@@ -128,36 +114,6 @@ class Recipe:
         read_by, written_by = self._users
         written = all(written_by.get(width, 0) > (width in writes) for width in reads)
         return written and all(read_by.get(width, 0) > (width in reads) for width in writes)
-
-    def prescription(self, number: int) -> Prescription | None:
-        """What an observation should be: by its kin, else by the nearest law that other places follow."""
-        cell = self.cell(number)
-        kin = cell.fit.members[cell.fit.members != number]
-        if len(kin) and (cell.has_law or len(cell.ids) == 1):
-            return self._by_kin(number, cell, kin)
-        return self._by_model(number, self.shared(cell.place))
-
-    def _by_kin(self, number: int, cell: Cell, kin: Ids) -> Prescription:
-        offsets = self.fitter.offset(cell.fit, np.append(kin, number))
-        middle, error = weighted(self.seen.scale[kin] - offsets[:-1], self.seen.error[kin])
-        return Prescription(
-            middle + float(offsets[-1]), error, cell.fit, f"as {len(kin):,} of {len(cell.ids) - 1:,} siblings"
-        )
-
-    def _by_model(self, number: int, laws: Sequence[Fit]) -> Prescription | None:
-        if not laws:
-            return None
-        nearest = max(laws, key=lambda fit: self._nearness(number, fit))
-        predicted = float(self.fitter.predicted(nearest, np.array([number]))[0])
-        return Prescription(
-            predicted, nearest.error, nearest, f"as {len(nearest.members):,} of {self.weights:,} weights of this model"
-        )
-
-    def _nearness(self, number: int, fit: Fit) -> int:
-        """How many segments at most a place shares with one that follows a law."""
-        own = self.seen.rows[number].place.split(".")
-        places = {self.seen.rows[i].place for i in fit.members}
-        return max(sum(map(str.__eq__, own, other.split("."))) for other in places)
 
 
 def recipe_of(model: Model) -> Recipe:

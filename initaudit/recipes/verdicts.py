@@ -21,15 +21,12 @@ from initaudit.recipes.cells import Cell
 from initaudit.recipes.fits import Fit
 from initaudit.recipes.kin import NOTE, kin_groups, odd_ones, threshold
 from initaudit.recipes.observations import Ids, Numbers, Observation
-from initaudit.recipes.recipe import Recipe, recipe_of
-from initaudit.scale import is_output
+from initaudit.recipes.recipe import MOST, Recipe, recipe_of
+from initaudit.scale import UNSCALED, is_output
 
 WARNING, ERROR = 1.05, 4.0
 """From what factor off its kin, either way, a scale is worth a warning, an error: a factor of 4 in one layer of many is
 a change of gain that no activation makes."""
-
-MOST = 0.5
-"""The part of a model's weights from which on a law is the model's, and of a law's from which on it is too large."""
 
 TWIN = 1.1
 """How far a widening matrix may be off its twin by design: what is drawn by one line differs by its errors alone."""
@@ -58,9 +55,6 @@ that under which a layer passes on less than 1/500 of its input, and as little o
 FIXED_STD, LEAST_COMMON = 0.0014, 9e-4
 """Standard deviations from here on are fixed scales in use, whatever gain a small fan makes of them: 0.02/sqrt(2·100),
 where the residual branches of a hundred blocks end, and 0.001 where the whole model has it."""
-
-UNSCALED = 0.05
-"""How near to one, in its logarithm, a standard deviation is that was left as `randn` gives it."""
 
 Level = Literal["kin", "pair", "twin", "gain", "quiet", "dead"]
 
@@ -177,7 +171,7 @@ def _by_effect(recipe: Recipe, cell: Cell, ids: Ids, model: Model) -> Iterator[V
     is_most = len(cell.fit.members) > MOST * recipe.weights and not _is_named(recipe, cell.fit, ids)
     whole = own or (cell.fit if is_most else None)
     if whole is not None and float(np.mean(gains[whole.members] > DEAFENING)) > MOST:
-        yield from _deafening(recipe, ids, whole, gains)
+        yield from _deafening(recipe, ids, whole, gains, normed=model.has_norms)
         return
     inside = recipe.is_inside(cell.place)
     if own is not None:
@@ -197,11 +191,15 @@ def _by_effect(recipe: Recipe, cell: Cell, ids: Ids, model: Model) -> Iterator[V
     if row.tensor.part.role == "embedding" or (apart < 0 and len(ids) > 1 and _is_by_depth(row, len(ids), predicted)):
         return
     is_loud = apart > 0 and gains[loudest] > (GAIN if inside and laws else LOUD if laws else LARGE)
-    first_of_branch = row.fan_in < row.fan_out or len(ids) == 1
+    is_square = row.area > 1 and row.fan_in == row.fan_out  # a kernel; of matrices one may end a branch
+    first_of_branch = row.fan_in < row.fan_out or len(cell.ids) == 1 or is_square
     is_quiet = inside and bool(laws) and own is None and first_of_branch and not _is_stack(row)
     is_quiet &= math.log(QUIET[0]) < -apart < math.log(QUIET[1])
     for number in odd if is_loud or is_quiet else ():
-        yield _unlike_model(recipe, number, nearest[1] if nearest else None, "gain" if is_loud else "quiet", gains)
+        law: Fit | None = nearest[1] if nearest else None
+        level: Level = "gain" if is_loud else "quiet"
+        is_head = is_output(recipe.seen.rows[number].tensor, model)
+        yield _unlike_model(recipe, number, law, level, gains, is_head=is_head)
 
 
 def _is_named(recipe: Recipe, fit: Fit, ids: Ids) -> bool:
@@ -238,23 +236,32 @@ def _zero_matrices(model: Model) -> dict[str, list[Tensor]]:
     return found
 
 
-def _unlike_model(recipe: Recipe, number: int, law: Fit | None, level: Level, gains: Numbers) -> Verdict:
-    """A weight off the nearest law of its model, or with a gain that none has where there is no law."""
+def _unlike_model(
+    recipe: Recipe, number: int, law: Fit | None, level: Level, gains: Numbers, *, is_head: bool
+) -> Verdict:
+    """A weight off the nearest law of its model, or with a gain that none has where there is no law.
+
+    A head is worth a warning at most: the loss starts high, and comes down as fast as the head shrinks.
+    """
     row, gain = recipe.seen.rows[number], float(gains[number])
-    severity = "error" if gain > BROKEN else "warning"
+    severity = "error" if gain > BROKEN and not is_head else "warning"
     if law is None:
         return Verdict(row.tensor, level, gain, severity, f"a signal grows {gain:.3g}-fold", TEXTBOOK)
     apart = row.scale - float(recipe.fitter.predicted(law, np.array([number]))[0])
     return _verdict(row, level, apart, "most weights of this model", "by the scheme of the model", law.error, severity)
 
 
-def _deafening(recipe: Recipe, ids: Ids, law: Fit, gains: Numbers) -> Iterator[Verdict]:
-    """Weights of a law that most of the model follows, and that makes most of them too large."""
+def _deafening(recipe: Recipe, ids: Ids, law: Fit, gains: Numbers, *, normed: bool) -> Iterator[Verdict]:
+    """Weights of a law that most of the model follows, and that makes most of them too large.
+
+    One that is N(0, 1) throughout is scaled when it is used (the parametrisation of the neural tangent kernel, the
+    equalised learning rates of Karras et al. 2018), or by its norms: it cannot be told, and is worth knowing.
+    """
     unscaled = law.base == "fixed" and abs(law.log_constant) < UNSCALED
-    scaled = ", unless it is scaled when it is used, as most weights are drawn so" if unscaled else ""
+    scaled = ", unless it is scaled when it is used, as all weights drawn so must be" if unscaled else ""
     for number in (int(i) for i in ids if gains[i] > LARGE):
         gain = float(gains[number])
-        severity = "error" if gain > BROKEN and not unscaled else "warning"
+        severity = "info" if unscaled and normed else "error" if gain > BROKEN and not unscaled else "warning"
         reason = f"a signal grows {gain:.3g}-fold{scaled}"
         yield Verdict(recipe.seen.rows[number].tensor, "gain", gain, severity, reason, TEXTBOOK)
 
