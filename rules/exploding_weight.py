@@ -50,8 +50,8 @@ def exploding_weight(model: Model) -> Iterator[Fault]:
     - it widens, and the matrix beside it of the same fans is as other places are while it is not;
     - no law that other places follow explains it, and its gain is above 1.75, which no named scheme has (3 for a head
       or stem, 3.5 where the model has no law that several places share); an error above 10;
-    - its law makes most weights too large, by a gain of 8: an error above 10. Where they are N(0, 1) throughout, as with
-      equalised learning rates, it is a warning, and a note where norms follow;
+    - its law makes most weights too large, by a gain of 8: an error above 10, but a warning where they are N(0, 1)
+      throughout, as with equalised learning rates;
     - it stands in a chain of layers without norms, each with a gain above 3.5, that multiplies a signal by more than
       1000, which is an error (a warning under N(0, 1)).
 

@@ -46,6 +46,9 @@ CLEAR = 3.0
 
 NORMAL_KURTOSIS = 3.0
 
+FARTHEST = 100.0
+"""How far, in logarithms, one is from its kin at most, for the arithmetic's sake: 10^43 times."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kin:
@@ -83,6 +86,7 @@ def kin_groups(recipe: Recipe) -> Iterator[Kin]:
             if len(some) > KIN:
                 ids = np.array(some, np.int64)
                 left = seen.scale[ids] - recipe.fitter.by_depth(cell.fit, ids)
+                left = np.clip(left - np.median(left), -FARTHEST, FARTHEST)
                 freedom = np.array([_freedom(seen.rows[i]) for i in some])
                 members = ids[np.isin(ids, cell.fit.members)]
                 is_shared = len(members) > 0 and any(recipe.meets(fit, members) for fit in recipe.shared(cell.place))
@@ -107,17 +111,24 @@ def odd_ones(kin: Kin, bar: float) -> Iterator[tuple[int, float, Pooled]]:
     agree = _agree(among, kin.freedom[left])
     pooled = Pooled(len(left), (2 * float(kin.freedom[left].sum())) ** -0.5)
     for at in removed:
-        apart = 0.5 * math.log(kin.squares[at] / middle)
+        apart = 0.5 * math.log(float(kin.squares[at]) / middle)
         if abs(apart) > math.log(NOTE) and (agree or abs(apart) > CLEAR * float(np.ptp(among))):
             yield int(kin.ids[at]), apart, pooled
 
 
 def _off(squares: Numbers, freedom: Numbers) -> Numbers:
     """How many standard errors each mean square lies off all others together (Paulson 1942)."""
-    total = freedom.sum() - freedom
-    ratio = np.cbrt(squares / ((squares @ freedom - squares * freedom) / total))
+    total = _of_others(freedom)
+    ratio = np.cbrt(squares / (_of_others(squares * freedom) / total))
     own, others = 2 / (9 * freedom), 2 / (9 * total)
     return np.asarray(((1 - others) * ratio - (1 - own)) / np.sqrt(others * ratio**2 + own))
+
+
+def _of_others(values: Numbers) -> Numbers:
+    """The sum of all others, of each; without a difference, in which one huge value would drown the rest."""
+    before = np.concatenate([[0.0], np.cumsum(values)[:-1]])
+    behind = np.concatenate([np.cumsum(values[::-1])[-2::-1], [0.0]])
+    return np.asarray(before + behind)
 
 
 def _agree(among: Numbers, freedom: Numbers) -> bool:

@@ -30,10 +30,15 @@ WIDEST_CUT = 6.0
 """Deviations beyond which a cut cannot be told: no more than one value in 10^9 lies there."""
 
 
+SCHEMES = {"LeCun": "lecun_{}", "He": "kaiming_{}", "Xavier": "xavier_{}"}
+"""What the schemes of named laws are called in code."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prescription:
-    """A draw: its standard deviation with the relative error, the family, the cut in deviations before it, and why."""
+    """A draw: its scheme, standard deviation with the relative error, family, cut in deviations before it, and why."""
 
+    scheme: str
     std: float
     error: float
     family: Family
@@ -105,12 +110,20 @@ def _drawn(recipe: Recipe, row: Observation, fit: Fit, kin: Ids, source: str) ->
     error = family.log_std_error / math.sqrt(counts.sum())
     largest = max(other.tensor.statistics.largest / math.exp(other.scale) for other in rows)
     return Prescription(
+        _scheme(fit, family),
         plain(constant, PLAIN * error) * math.exp(float(offsets[-1])),
         error,
         family,
         _cut(family, largest, float(counts.sum())),
         source,
     )
+
+
+def _scheme(fit: Fit, family: Family) -> str:
+    """The scheme's name where the law has one, else the family's."""
+    named = "torch_default" if family is UNIFORM and fit.name == "PyTorch's default" else SCHEMES.get(fit.name, "")
+    kind = "uniform" if family is UNIFORM else "normal"
+    return named.format(kind) if named else "trunc_normal" if family in (TRUNCATED, TRUNCATED_3) else kind
 
 
 def plain(value: float, near: float) -> float:

@@ -171,7 +171,7 @@ def _by_effect(recipe: Recipe, cell: Cell, ids: Ids, model: Model) -> Iterator[V
     is_most = len(cell.fit.members) > MOST * recipe.weights and not _is_named(recipe, cell.fit, ids)
     whole = own or (cell.fit if is_most else None)
     if whole is not None and float(np.mean(gains[whole.members] > DEAFENING)) > MOST:
-        yield from _deafening(recipe, ids, whole, gains, normed=model.has_norms)
+        yield from _deafening(recipe, ids, whole, gains)
         return
     inside = recipe.is_inside(cell.place)
     if own is not None:
@@ -251,7 +251,7 @@ def _unlike_model(
     return _verdict(row, level, apart, "most weights of this model", "by the scheme of the model", law.error, severity)
 
 
-def _deafening(recipe: Recipe, ids: Ids, law: Fit, gains: Numbers, *, normed: bool) -> Iterator[Verdict]:
+def _deafening(recipe: Recipe, ids: Ids, law: Fit, gains: Numbers) -> Iterator[Verdict]:
     """Weights of a law that most of the model follows, and that makes most of them too large.
 
     One that is N(0, 1) throughout is scaled when it is used (the parametrisation of the neural tangent kernel, the
@@ -261,7 +261,7 @@ def _deafening(recipe: Recipe, ids: Ids, law: Fit, gains: Numbers, *, normed: bo
     scaled = ", unless it is scaled when it is used, as all weights drawn so must be" if unscaled else ""
     for number in (int(i) for i in ids if gains[i] > LARGE):
         gain = float(gains[number])
-        severity = "info" if unscaled and normed else "error" if gain > BROKEN and not unscaled else "warning"
+        severity = "error" if gain > BROKEN and not unscaled else "warning"
         reason = f"a signal grows {gain:.3g}-fold{scaled}"
         yield Verdict(recipe.seen.rows[number].tensor, "gain", gain, severity, reason, TEXTBOOK)
 

@@ -125,7 +125,7 @@ def _measured(
         return None
     cut = {"cut": found.cut} if found.cut is not None else {}
     law: LawName = "uniform" if found.family is UNIFORM else "trunc_normal" if cut else "normal"
-    return Remedy(law, law, {"std": found.std, **cut}, found.source)
+    return Remedy(found.scheme if law != "trunc_normal" else law, law, {"std": found.std, **cut}, found.source)
 
 
 def _is_told(tensor: Tensor) -> bool:
