@@ -43,7 +43,7 @@ ALLOWED = {
     "registry": {"causes", "errors", "locations", "rule", "suggestions"},
     "drafts": {"errors", "rule"},
     "conventions": {"layers", "model", "paths", "scale", "schemes", "significance"},
-    "recipe": {"model"},
+    "recipe": {"model", "recipes"},
     "findings": {"faults", "model", "remedies", "rule", "waivers"},
     "groups": {"findings", "model", "remedies", "rule"},
     "outcome": {"checkpoint", "findings", "groups", "model", "rule"},

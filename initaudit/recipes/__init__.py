@@ -4,7 +4,7 @@ from initaudit.recipes.mistakes import Mistake, Residual, mistakes, residuals
 from initaudit.recipes.observations import Observation, placed
 from initaudit.recipes.prescription import Prescription, by_kin, by_model, prescribe
 from initaudit.recipes.recipe import Recipe, recipe_of
-from initaudit.recipes.telling import scale_fault
+from initaudit.recipes.telling import scale_fault, scale_of
 from initaudit.recipes.verdicts import Verdict, scale_verdicts
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "recipe_of",
     "residuals",
     "scale_fault",
+    "scale_of",
     "scale_verdicts",
 ]
