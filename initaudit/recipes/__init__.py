@@ -4,6 +4,7 @@ from initaudit.recipes.mistakes import Mistake, Residual, mistakes, residuals
 from initaudit.recipes.observations import Observation, placed
 from initaudit.recipes.prescription import Prescription, by_kin, by_model, prescribe
 from initaudit.recipes.recipe import Recipe, recipe_of
+from initaudit.recipes.shapes import Shape, odd_shapes
 from initaudit.recipes.telling import scale_fault, scale_of
 from initaudit.recipes.verdicts import Verdict, scale_verdicts
 
@@ -13,10 +14,12 @@ __all__ = [
     "Prescription",
     "Recipe",
     "Residual",
+    "Shape",
     "Verdict",
     "by_kin",
     "by_model",
     "mistakes",
+    "odd_shapes",
     "placed",
     "prescribe",
     "recipe_of",

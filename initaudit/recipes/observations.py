@@ -145,6 +145,9 @@ def _rows(tensor: Tensor) -> Iterator[Observation]:
     family = family_of(values)
     rms = values.moments.rms if abs(values.mean) < MOSTLY * values.std else values.std
     kurtosis = values.moments.kurtosis or 3.0
+    kurtosis = kurtosis if math.isfinite(kurtosis) else 3.0  # fourth powers may overflow
+    if not 0 < rms < math.inf:
+        return
     error = math.sqrt(max(kurtosis - 1, 0.1) / (4 * tensor.count))
     yield Observation(tensor, place, indices, math.log(rms), math.hypot(error, floor), *fans, family)
 
