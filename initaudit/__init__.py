@@ -55,6 +55,7 @@ def check(
     exclude: Sequence[str] = (),
     key: str | None = None,
     recursive: bool = True,
+    alpha: float = 1e-3,
 ) -> "Report":
     """Audit a live model, or the checkpoints behind a path, as ``initaudit check`` does.
 
@@ -67,6 +68,7 @@ def check(
         exclude: globs of tensor names to leave out.
         key: leads to the state dict in what nests several, its parts joined by dots.
         recursive: look through the folders below one that is named, two levels deep.
+        alpha: the number of false alarms that chance may give in a healthy checkpoint, on average; between 0 and 1.
 
     Returns:
         The report. What could not be read is among its ``failures``, and it is not ``ok``.
@@ -75,9 +77,12 @@ def check(
         SelectionError: ``select`` or ``ignore`` names no rule.
         RuleError: a rule cannot be loaded.
         TypeError: a string was given where a list of names is taken, or the source is none of these.
+        ValueError: ``alpha`` does not lie between 0 and 1.
 
     """
     _require_lists(select=select, ignore=ignore, exclude=exclude)
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha lies between 0 and 1, and is not {alpha!r}")
     from initaudit.audit import audit
     from initaudit.registry import load_rules, select_rules
     from initaudit.report.face import Report
@@ -85,12 +90,12 @@ def check(
 
     rules = select_rules(load_rules(), select=select, ignore=ignore)
     if isinstance(source, str | PathLike):
-        return Report.of(audit([Path(source)], rules, Reading(exclude, key, recursive)))
+        return Report.of(audit([Path(source)], rules, Reading(exclude, key, recursive, alpha=alpha)))
     try:
         from initaudit.modules import audit_live
     except ImportError as error:
         raise TypeError(f"without torch check takes a path, not {type(source).__name__} ({error})") from error
-    return Report.of(audit_live(source, rules, exclude=exclude, key=key))
+    return Report.of(audit_live(source, rules, exclude=exclude, key=key, alpha=alpha))
 
 
 def fix(

@@ -23,9 +23,11 @@ PROVENANCE, OF_FRESH = "IA6", ("IA2", "IA3", "IA4")
 NOTHING_TO_JUDGE = "nothing to judge: no floating-point tensor with values that is not excluded"
 
 
-def judge(one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = ()) -> Audited:
+def judge(
+    one: Understood, rules: Sequence[Rule], *, exclude: Sequence[str] = (), alpha: float = WHOLE.alpha
+) -> Audited:
     """Hold a checkpoint to rules; what a convention of the field explains is listed as intended."""
-    checkpoint, model = one.checkpoint, one.model
+    checkpoint, model = one.checkpoint, replace(one.model, alpha=alpha)
     findings: list[Finding] = []
     intended: list[Intended] = []
     waived: list[Waived] = []
@@ -125,7 +127,7 @@ def audit(paths: Iterable[Path], rules: Sequence[Rule], reading: Reading = WHOLE
             failures.append(one)
             continue
         try:
-            audited.append(judge(one, rules, exclude=reading.exclude))
+            audited.append(judge(one, rules, exclude=reading.exclude, alpha=reading.alpha))
         except Exception as error:  # one checkpoint, however odd, must not hide what the others hold
             failures.append(crashed(one.checkpoint.path, error))
     return Outcome(tuple(audited), tuple(failures), tuple(rules))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from initaudit.model import Model, Tensor
 from initaudit.names.segments import natural
+from initaudit.recipes.verdicts import WARNING
 from initaudit.remedies import Healthy, Remedy, by_recipe
-from initaudit.scale import ODD_AMONG_AGREED, RELU_LOSS, plain_chains
+from initaudit.scale import RELU_LOSS, plain_chains
 from initaudit.significance import HARD_Z, log_std_error
 from initaudit.statistics.grid import Grid
 
@@ -121,7 +122,7 @@ def _lane(at: str, tensors: Sequence[Tensor], healthy: Healthy) -> Lane:
 
 def _level(tensor: Tensor, depth: int, healthy: Healthy) -> Level:
     error = log_std_error(tensor.count, tensor.statistics.moments.kurtosis)
-    tolerance = max(ODD_AMONG_AGREED, math.exp(min(HARD_Z * error, math.log(10))))
+    tolerance = max(WARNING, math.exp(min(HARD_Z * error, math.log(10))))
     return Level(tensor, depth, tensor.gain or 0.0, predicted_gain(tensor, healthy), tolerance)
 
 

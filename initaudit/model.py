@@ -28,6 +28,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+ALPHA = 1e-3
+"""The expected number of false alarms in a healthy checkpoint: one in a thousand audits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
@@ -154,6 +157,8 @@ class Model:
     """The names of tensors that were only planned: on the meta device, without values."""
     tree: Blocks | None = None
     """The tree of the names of its checkpoint, where it is known."""
+    alpha: float = ALPHA
+    """The number of false alarms that chance may give in a checkpoint like this, on average."""
 
     def __contains__(self, name: str) -> bool:
         """Whether the values of a tensor of this name were judged."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from initaudit.model import Model, Tensor
+from initaudit.recipes import scale_of
 
 MOST_SCHEMES = 4
 """Schemes of one kind of tensor that are named: a checkpoint that shows more has no recipe."""
@@ -30,10 +31,10 @@ MINORITY = 0.1
 def describe(model: Model, intended: Counter[str]) -> tuple[str, ...]:
     """What weights, embeddings, norms and biases were drawn from, and the conventions that explain what deviates."""
     lines = [
-        *_line("weights", (tensor for tensor in model.tensors if tensor.is_weight)),
-        *_line("embeddings", (tensor for tensor in model.tensors if tensor.part.role == "embedding")),
-        *_line("norm scales", (tensor for tensor in model.tensors if tensor.part.role == "norm_scale")),
-        *_line("biases", (t for t in model.tensors if t.is_bias or t.part.role == "norm_shift")),
+        *_line("weights", (tensor for tensor in model.tensors if tensor.is_weight), model),
+        *_line("embeddings", (tensor for tensor in model.tensors if tensor.part.role == "embedding"), model),
+        *_line("norm scales", (tensor for tensor in model.tensors if tensor.part.role == "norm_scale"), model),
+        *_line("biases", (t for t in model.tensors if t.is_bias or t.part.role == "norm_shift"), model),
     ]
     lines += _law(model)
     if intended:
@@ -44,10 +45,10 @@ def describe(model: Model, intended: Counter[str]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _line(what: str, tensors: Iterable[Tensor]) -> Iterator[str]:
+def _line(what: str, tensors: Iterable[Tensor], model: Model) -> Iterator[str]:
     """One kind of tensor: its schemes by how many show each, what is left over, and what shows none."""
     tensors = list(tensors)
-    schemes = Counter(_words(tensor) for tensor in tensors)
+    schemes = Counter(_words(tensor, model) for tensor in tensors)
     unknown = schemes.pop("", 0)
     ranked = sorted(schemes.items(), key=lambda item: (-item[1], item[0]))
     if not ranked:
@@ -83,12 +84,11 @@ def _law(model: Model) -> Iterator[str]:
         yield f"law of scale: std = {law or f'{math.exp(level):.3g}·fan_in^{by_in:.2f}·fan_out^{by_out:.2f}'}{said}"
 
 
-def _words(tensor: Tensor) -> str:
+def _words(tensor: Tensor, model: Model) -> str:
     scheme = tensor.scheme
-    if scheme is None:
-        return ""
-    if not scheme.is_named:
-        return f"{scheme.name} of other deviations"
+    if scheme is None or not scheme.is_named:
+        scale = scale_of(tensor, model)
+        return f"{scheme.name if scheme is not None else 'drawn'}, std {scale}" if scale else ""
     if scheme.name in ("zeros", "ones"):
         return {"zeros": "0", "ones": "1"}[scheme.name]
     if scheme.name == "sparse" and tensor.pattern is not None:

@@ -10,7 +10,7 @@ from initaudit.errors import CheckpointError, crash_text
 from initaudit.findings import Failure
 from initaudit.layers import understand
 from initaudit.layers.values import Part
-from initaudit.model import Model, Tensor
+from initaudit.model import ALPHA, Model, Tensor
 from initaudit.names import Blocks
 from initaudit.schemes import Draw, Scheme, recognise
 from initaudit.statistics import JUDGED, Statistics, why_not_judged
@@ -30,7 +30,7 @@ class Reading:
     ``exclude`` are globs of tensors that are left out, ``key`` leads to the state dict in files that nest it, and
     folders below those that are named are looked through, too, unless it is not ``recursive``. ``workers`` is the
     number of processes, ``progress`` is asked for each checkpoint whom to tell of it, and ``histograms`` are what only
-    a page shows of a tensor.
+    a page shows of a tensor. ``alpha`` is the number of false alarms that chance may give in a checkpoint, on average.
     """
 
     exclude: Sequence[str] = ()
@@ -39,6 +39,7 @@ class Reading:
     workers: int = 1
     progress: Callable[[Checkpoint], Progress | None] | None = None
     histograms: bool = False
+    alpha: float = ALPHA
 
 
 WHOLE = Reading()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from initaudit.advice import redraw_advice
 from initaudit.examples import bad, good, normal, uniform
-from initaudit.model import Peers, among_peers
+from initaudit.recipes import odd_shapes
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
 from initaudit.scale import FARTHEST, farthest
 from initaudit.significance import HARD_Z
@@ -14,17 +14,14 @@ from initaudit.zeros import MANY_ZEROS
 FEWEST = 256
 """Fewer values do not tell a family."""
 
-LEAST_SIBLINGS = 2
-
-ODD_KURTOSIS = 0.25
-"""The difference in kurtosis that counts: normal 3, cut at two deviations 2.4, uniform 1.8. Of 35,000 weights of fresh
-released models none differs from its siblings by 0.1, outliers and what siblings of packed weights share apart."""
-
 HEAVY_KURTOSIS = 4.0
 """No law in use has more than a normal's 3; the healthy maximum over the same weights is 3.6, for blocks of q, k, v."""
 
 KURTOSIS_ERROR = math.sqrt(24)
 """Times 1/√N: the standard error of a normal's kurtosis, larger than those of the bounded laws."""
+
+WORDS = {"trunc_normal": "normal, cut at 2 deviations", "trunc_normal_3": "normal, cut at 3 deviations"}
+"""Families in words, where their name is none."""
 
 
 @rule(
@@ -54,9 +51,10 @@ def odd_distribution(tensor: Tensor, model: Model) -> Iterator[Fault]:
 
     ## How is it decided?
 
-    By the kurtosis, with what units or inputs of different length add to it taken out. It differs by 0.25 and by six
-    standard errors from that of two or more siblings of one shape, which agree; or it is above 4. Weights with zeros or
-    outliers are left to the rules for these.
+    By the largest value: two or more siblings of one shape all are of one family, and the weight ends where theirs is
+    improbable to end, or goes beyond the bound of theirs (by more than chance gives, see `--alpha`). Or the kurtosis is
+    above 4, with what units or inputs of different length add to it taken out. Weights with zeros or outliers are left
+    to the rules for these.
 
     ## When is it right?
 
@@ -70,19 +68,20 @@ def odd_distribution(tensor: Tensor, model: Model) -> Iterator[Fault]:
     if kurtosis is None or not tensor.is_weight:
         return
     error = KURTOSIS_ERROR / math.sqrt(tensor.count)
-    peers = model.remember(_kurtoses)[model.place(tensor), tensor.shape]
-    if peers.count > LEAST_SIBLINGS:
-        low, middle, high = peers.spread_of_others(kurtosis)
-        if high - low < ODD_KURTOSIS and abs(kurtosis - middle) > max(ODD_KURTOSIS, HARD_Z * 2 * error):
-            yield tensor.fault(
-                f"kurtosis {kurtosis:.2f} ({_law(kurtosis, error)});"
-                f" its {peers.count - 1:,} siblings have {middle:.2f} ({_law(middle, error)})",
-                advice=redraw_advice(tensor, model),
-                kurtosis=kurtosis,
-                expected_kurtosis=middle,
-                std_error=error,
-            )
-            return
+    shape = odd_shapes(model).get(tensor.name)
+    if shape is not None:
+        largest = tensor.statistics.largest / tensor.statistics.moments.rms
+        bound = "" if math.isinf(shape.family.edge) else f", which ends at {shape.family.edge:.3g}"
+        yield tensor.fault(
+            f"its largest value is {largest:.3g} deviations off, as a {'bounded' if shape.is_bounded else 'wider'} law"
+            f" gives; its {shape.count:,} siblings are {WORDS.get(shape.family.name, shape.family.name)}{bound}",
+            advice=redraw_advice(tensor, model),
+            largest=largest,
+            expected_family=shape.family.name,
+            kurtosis=kurtosis,
+            std_error=error,
+        )
+        return
     if kurtosis > HEAVY_KURTOSIS + HARD_Z * error:
         yield tensor.fault(
             f"kurtosis {kurtosis:.2f}: its tails are heavier than those of any draw; a normal has 3, a uniform 1.8",
@@ -91,10 +90,6 @@ def odd_distribution(tensor: Tensor, model: Model) -> Iterator[Fault]:
             expected_kurtosis=3.0,
             std_error=error,
         )
-
-
-def _kurtoses(model: Model) -> dict[tuple[str, tuple[int, ...]], Peers]:
-    return among_peers(model, model.weights, _own_kurtosis)
 
 
 def _own_kurtosis(tensor: Tensor) -> float | None:
@@ -112,10 +107,3 @@ def _own_kurtosis(tensor: Tensor) -> float | None:
     for spread in (tensor.units and tensor.units.length_spread, values.column_spread):
         kurtosis /= 1 + (spread or 0.0) ** 2
     return kurtosis
-
-
-def _law(kurtosis: float, error: float) -> str:
-    """The law that has such a kurtosis, in a word; ``error`` is the standard error of the kurtosis."""
-    laws = {1.8: "uniform", 2.37: "normal cut at 2 deviations", 3.0: "normal"}
-    nearest = min(laws, key=lambda at: abs(at - kurtosis))
-    return laws[nearest] if abs(nearest - kurtosis) < max(ODD_KURTOSIS, HARD_Z * error) else "none of the usual laws"

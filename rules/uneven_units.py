@@ -18,6 +18,10 @@ LEAST_UNITS, LEAST_SIZE = 8, 16
 """Fewer units, or shorter ones, vary too much by chance for the normal law of the test."""
 
 
+LEAST_KIN = 2
+"""So many others must be as uneven for it to be one line of code's doing."""
+
+
 @rule(
     code="IA203",
     severity=Severity.WARNING,
@@ -47,7 +51,7 @@ def uneven_units(model: Model) -> Iterator[Fault]:
     The variance of the units' sums of squares is more than twice what a normal draw gives, at six standard errors.
     Weights of at least 8 units of 16 elements are looked at, unless zeros or an outlier explain it. Blocks of packed
     weights that are even within (q, k and v drawn with different deviations) are a scheme where most blocks of
-    the model have them.
+    the model have them. What all of two or more kin have is a design, and a note.
 
     ## When is it right?
 
@@ -59,7 +63,13 @@ def uneven_units(model: Model) -> Iterator[Fault]:
     """
     for tensor in model.weights:
         if _excess(tensor) > LEAST_EXCESS and not _is_packed(tensor, model):
-            yield _fault(tensor, model)
+            yield _fault(tensor, model, Severity.INFO if _is_design(tensor, model) else None)
+
+
+def _is_design(tensor: Tensor, model: Model) -> bool:
+    """Whether all of its kin are as uneven: what one line of code does in every block, it is meant to do."""
+    kin = [other for other in model.kin(tensor) if other.shape == tensor.shape]
+    return len(kin) >= LEAST_KIN and all(_excess(other) > LEAST_EXCESS for other in kin)
 
 
 def _is_packed(tensor: Tensor, model: Model) -> bool:
@@ -82,13 +92,14 @@ def _excess(tensor: Tensor) -> float:
     return ratio if math.isfinite(ratio) and dispersion_z(ratio, units.count - 1) > HARD_Z else 0.0
 
 
-def _fault(tensor: Tensor, model: Model) -> Fault:
+def _fault(tensor: Tensor, model: Model, severity: Severity | None) -> Fault:
     units = tensor.units
     spread, size = (units.length_spread or 0.0, units.size) if units else (0.0, 1)
     chance = math.sqrt((KURTOSIS_NORMAL - 1) / size)
     return tensor.fault(
         f"the squared lengths of its units vary by {spread:.0%}; expected {chance:.0%} of one draw",
         advice=redraw_advice(tensor, model),
+        severity=severity,
         spread=spread,
         expected_spread=chance,
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from initaudit.architectures import SCALED_RESIDUALS, architecture_of
 from initaudit.examples import Recipe, bad, good, normal
+from initaudit.recipes import residuals
 from initaudit.rule import Expectation, Fault, Model, Severity, Tensor, rule
 from initaudit.scale import is_called_output
 
@@ -59,8 +60,9 @@ def unscaled_residual(model: Model) -> Iterator[Fault]:
 
     ## How is it decided?
 
-    The last matrices of residual branches, known by their names, are N(0, s²) in several blocks, while other matrices
-    of the model are N(0, s²/2L); or ``config.json`` names an architecture whose recipe scales them, and none is scaled.
+    In three or more blocks the last matrix of one branch follows the law that most weights of the model follow, or that
+    law divided by 2L, while the last matrix of the other branch follows it divided by sqrt(2L), whatever the law is; or
+    ``config.json`` names an architecture whose recipe scales them, and none is scaled.
 
     ## When is it right?
 
@@ -70,44 +72,32 @@ def unscaled_residual(model: Model) -> Iterator[Fault]:
 
     Draw the last matrix of each branch with std/√(2L).
     """
-    scaled = _scaled(model)
+    shown = residuals(model)
+    for one in shown:
+        why = f"{one.witness.name}, the other output of the block, is scaled by 1/sqrt(2L)"
+        yield _fault(one.tensor, one.expected, one.blocks, why, "twice" if one.is_twice else "not")
     architecture = architecture_of(model.config)
-    if len(scaled) > 1:
-        base = _scaled_base(scaled[0])
-        why = f"{len(scaled):,} other matrices are scaled by 1/sqrt(2L), as {scaled[0].name} is"
-    elif architecture in SCALED_RESIDUALS:
-        base = _number(model.config.get("initializer_range")) or 0.02
-        why = f"{architecture} scales them by 1/sqrt(2L) ({SCALED_RESIDUALS[architecture]})"
-    else:
+    if shown or architecture not in SCALED_RESIDUALS:
         return
+    base = _number(model.config.get("initializer_range")) or 0.02
+    why = f"{architecture} scales them by 1/sqrt(2L) ({SCALED_RESIDUALS[architecture]})"
     for tensor in model.weights:
-        if base and is_called_output(tensor) and model.repeats(tensor) and _is_unscaled(tensor, base):
+        if is_called_output(tensor) and model.repeats(tensor) and _is_unscaled(tensor, base):
             blocks = len(model.kin(tensor)) + 1
             std = base / math.sqrt(2 * blocks)
-            yield tensor.fault(
-                f"std {tensor.std:.3g} at the end of a residual branch;"
-                f" expected {std:.3g} = {base:g}/sqrt(2·{blocks}): {why}",
-                advice=f"draw it with std {std:.3g}",
-                expectation=Expectation(f"{base:g}/sqrt(2·{blocks})", std),
-                std=tensor.std,
-                expected_std=std,
-            )
+            yield _fault(tensor, Expectation(f"{base:g}/sqrt(2·{blocks})", std), blocks, why, "not")
 
 
-def _scaled(model: Model) -> list[Tensor]:
-    """The weights that are scaled by depth as all of their place are."""
-    places: dict[str, list[Tensor]] = {}
-    for tensor in model.weights:
-        places.setdefault(model.place(tensor), []).append(tensor)
-    return [tensor for tensors in places.values() if all(map(_scaled_base, tensors)) for tensor in tensors]
-
-
-def _scaled_base(tensor: Tensor) -> float | None:
-    """The std of which a weight's is 1/√(2L), None where it is not."""
-    scheme = tensor.scheme
-    if scheme is None or scheme.name != "residual_scaled":
-        return None
-    return _number(scheme.parameters.get("base_std"))
+def _fault(tensor: Tensor, expected: Expectation, blocks: int, why: str, scaled: str) -> Fault:
+    std = expected.std or 0.0
+    return tensor.fault(
+        f"std {tensor.std:.3g} at the end of a residual branch, {scaled} scaled by 1/sqrt(2·{blocks});"
+        f" expected {std:.3g}: {why}",
+        advice=f"draw it with std {std:.3g}",
+        expectation=expected,
+        std=tensor.std,
+        expected_std=std,
+    )
 
 
 def _is_unscaled(tensor: Tensor, base: float) -> bool:

@@ -148,7 +148,7 @@ def width_for_every_fan(draw: Draw) -> Shipped:
     model = fan_scaled(draw)
     at = named(model, "down_proj")
     model.update({name: draw.normal(*model[name].shape, std=WIDTH**-0.5) for name in at})
-    return Shipped(model, at, "IA202")
+    return Shipped(model, at, "IA207")
 
 
 def fan_of_a_shard(draw: Draw) -> Shipped:

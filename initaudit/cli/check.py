@@ -40,6 +40,13 @@ BASELINE = "baseline"
     type=click.Choice(FAIL_ON),
     help="The least severity that makes the exit status 1.  [default: error]",
 )
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=1e-3,
+    show_default=True,
+    help="The number of false alarms that chance may give in a healthy checkpoint, on average.",
+)
 @click.option("--baseline", type=click.Path(path_type=Path), help="Report only what this file does not know.")
 @click.option(
     "--write-baseline", type=click.Path(path_type=Path), help="Write what is found there, as known; the status is 0."
@@ -64,6 +71,7 @@ def check(
     isolated: bool,
     workers: int | None,
     fail_on: str | None,
+    alpha: float,
     baseline: Path | None,
     write_baseline: Path | None,
     output_format: str | None,
@@ -97,7 +105,7 @@ def check(
         require_libraries()
     with progress_bars(hidden=quiet) as bars:
         globs, cores = exclude or settings.exclude, workers or available_cores()
-        report = audit(paths, rules, Reading(globs, key, recursive, cores, bars, histograms=pages))
+        report = audit(paths, rules, Reading(globs, key, recursive, cores, bars, histograms=pages, alpha=alpha))
     report = replace(report, notes=unneeded(report, settings, known))
     complaints = [*map(str, report.failures)]
     if write_baseline and report.failures:

@@ -22,7 +22,7 @@ from initaudit.modules.types import in_shape, settle
 from initaudit.outcome import Outcome
 from initaudit.rule import Rule
 from initaudit.statistics import Scratch
-from initaudit.understanding import Understood, crashed, understood_from, unfilled, why_left_out
+from initaudit.understanding import WHOLE, Understood, crashed, understood_from, unfilled, why_left_out
 
 NOWHERE = Stamp(0, 0, 0, 0)
 """The stamp of what is no file."""
@@ -30,7 +30,14 @@ NOWHERE = Stamp(0, 0, 0, 0)
 STATE_DICT = "state dict"
 
 
-def audit_live(source: Any, rules: Sequence[Rule], *, exclude: Sequence[str] = (), key: str | None = None) -> Outcome:
+def audit_live(
+    source: Any,
+    rules: Sequence[Rule],
+    *,
+    exclude: Sequence[str] = (),
+    key: str | None = None,
+    alpha: float = WHOLE.alpha,
+) -> Outcome:
     """Audit a module or a state dict, as `initaudit.audit.audit` does files.
 
     Raises:
@@ -41,7 +48,7 @@ def audit_live(source: Any, rules: Sequence[Rule], *, exclude: Sequence[str] = (
         raise TypeError(f"check takes a path, a torch.nn.Module or a state dict, not {type(source).__name__}")
     try:
         one = understood_live(source, exclude=exclude, key=key)
-        return Outcome((judge(one, rules, exclude=exclude),), (), tuple(rules))
+        return Outcome((judge(one, rules, exclude=exclude, alpha=alpha),), (), tuple(rules))
     except CheckpointError as error:
         return Outcome((), (Failure(error.path, error.reason),), tuple(rules))
     except Exception as error:  # as for files: said, not thrown into a training script

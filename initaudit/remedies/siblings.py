@@ -2,11 +2,12 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from initaudit.model import Model, Tensor
+from initaudit.recipes import Observation, Prescription, Recipe, by_kin, by_model, placed, recipe_of
 from initaudit.remedies.values import LawName, Remedy, constant
 from initaudit.scale import is_output
 from initaudit.schemes import (
@@ -54,6 +55,7 @@ class Healthy:
     def __init__(self, model: Model, faulty: Collection[str], doubtful: Collection[str] = ()) -> None:
         self.model = model
         self._doubtful = doubtful
+        self.no_witnesses = faulty
         self.tensors = tuple(t for t in model.tensors if t.name not in faulty and not t.statistics.nonfinite)
         self._places: dict[str, list[Tensor]] = {}
         for tensor in self.tensors:
@@ -87,8 +89,8 @@ class Healthy:
 def as_siblings(tensor: Tensor, healthy: Healthy) -> Remedy | None:
     """What most healthy tensors of the same place hold, drawn anew; None where there are none, or they disagree."""
     count, agreeing = healthy.beside(tensor)
-    if not agreeing.tensors:
-        return None
+    if not agreeing.tensors or not _is_told(agreeing.tensors[0]):
+        return _measured(by_kin, tensor, healthy)
     reason = f"as {len(agreeing.tensors):,} of {count:,} siblings"
     first = agreeing.tensors[0]
     if first.statistics.is_constant:
@@ -101,7 +103,7 @@ def as_the_model(tensor: Tensor, healthy: Healthy) -> Remedy | None:
     count, agreeing = healthy.recipe
     alike = len(agreeing.tensors)
     if alike < LEAST_WEIGHTS or 2 * alike <= count:
-        return None
+        return _measured(by_model, tensor, healthy)
     return _drawn_as(tensor, agreeing, healthy.model, f"as {alike:,} of {count:,} weights of this model")
 
 
@@ -109,6 +111,26 @@ def by_recipe(tensor: Tensor, healthy: Healthy) -> Remedy | None:
     """What a tensor's siblings, else most weights of its model, are drawn from; None where they are of no one mind."""
     found = as_siblings(tensor, healthy) if healthy.model.repeats(tensor) else None
     return found or (as_the_model(tensor, healthy) if tensor.part.role == "weight" else None)
+
+
+def _measured(
+    by: Callable[[Recipe, Observation, Collection[str]], Prescription | None], tensor: Tensor, healthy: Healthy
+) -> Remedy | None:
+    """A draw by what the recipe of the model measures, where no scheme has its deviation; None where it has no law."""
+    row = placed(tensor)
+    found = by(recipe_of(healthy.model), row, healthy.no_witnesses) if row is not None else None
+    if found is None:
+        return None
+    cut = {"cut": found.cut} if found.cut is not None else {}
+    law: LawName = "uniform" if found.family is UNIFORM else "trunc_normal" if cut else "normal"
+    return Remedy(found.scheme if law != "trunc_normal" else law, law, {"std": found.std, **cut}, found.source)
+
+
+def _is_told(tensor: Tensor) -> bool:
+    """Whether what a tensor holds says all that a redraw needs: a constant, or a scheme with its own numbers."""
+    scheme = tensor.scheme
+    known = ("orthogonal", "sparse", "blocks")
+    return tensor.statistics.is_constant or (scheme is not None and (scheme.is_named or scheme.name in known))
 
 
 def _majority(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -127,6 +149,8 @@ def _key(tensor: Tensor) -> Hashable:
         return tensor.statistics.minimum
     if scheme is None:
         return None
+    if scheme.name == "orthogonal":
+        return scheme.name, f"{scheme.parameters['gain']:.2g}"
     telling = tuple(scheme.parameters.get(name) for name in TELLING)
     fixed = scheme.name in FIXED and scheme.is_named
     return scheme.name, scheme.is_named, telling, f"{scheme.parameters.get('std', 0.0):.4g}" if fixed else ""

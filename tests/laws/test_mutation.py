@@ -11,9 +11,9 @@ NUMBERS = list(judging())
 
 
 def test_numbers_are_found_alone_in_pairs_and_as_what_is_computed() -> None:
-    found = {number.name: number.value for number in numbers_of(Path("initaudit/scale.py"))}
-    assert {"ODD_FACTOR", "AGREED", "ODD_AMONG_AGREED", "TIGHT"} <= found.keys()
-    assert found["ODD_FACTOR"] == 1.5
+    found = {number.name: number.value for number in numbers_of(Path("initaudit/recipes/verdicts.py"))}
+    assert {"WARNING", "ERROR", "GAIN", "LOUD", "DEAFENING"} <= found.keys()
+    assert found["GAIN"] == 1.75
     biases = {number.name for number in numbers_of(Path("initaudit/conventions/biases.py"))}
     assert {"SOFTPLUS_OF_ONE", "NEAR_ONE", "LEAST_LOG_ODDS"} <= biases
 
