@@ -55,6 +55,7 @@ def check(
     exclude: Sequence[str] = (),
     key: str | None = None,
     recursive: bool = True,
+    batch: Any = None,
 ) -> "Report":
     """Audit a live model, or the checkpoints behind a path, as ``initaudit check`` does.
 
@@ -67,6 +68,9 @@ def check(
         exclude: globs of tensor names to leave out.
         key: leads to the state dict in what nests several, its parts joined by dots.
         recursive: look through the folders below one that is named, two levels deep.
+        batch: for a module: a tensor, a tuple of positional inputs, a dict of keyword inputs, or a function that runs
+            the model and returns its outputs. Backward passes then show which parameters ever get a gradient, instead
+            of what their values let one suppose. The model, its gradients and all random states are left as they were.
 
     Returns:
         The report. What could not be read is among its ``failures``, and it is not ``ok``.
@@ -74,7 +78,7 @@ def check(
     Raises:
         SelectionError: ``select`` or ``ignore`` names no rule.
         RuleError: a rule cannot be loaded.
-        TypeError: a string was given where a list of names is taken, or the source is none of these.
+        TypeError: a string was given where a list of names is taken, the source is none of these, or the batch is none.
 
     """
     _require_lists(select=select, ignore=ignore, exclude=exclude)
@@ -85,12 +89,14 @@ def check(
 
     rules = select_rules(load_rules(), select=select, ignore=ignore)
     if isinstance(source, str | PathLike):
+        if batch is not None:
+            raise TypeError("batch goes with a torch.nn.Module, not with a path")
         return Report.of(audit([Path(source)], rules, Reading(exclude, key, recursive)))
     try:
         from initaudit.modules import audit_live
     except ImportError as error:
         raise TypeError(f"without torch check takes a path, not {type(source).__name__} ({error})") from error
-    return Report.of(audit_live(source, rules, exclude=exclude, key=key))
+    return Report.of(audit_live(source, rules, exclude=exclude, key=key, batch=batch))
 
 
 def fix(

@@ -12,6 +12,7 @@ from initaudit.faults import Expectation, Fact, Fault
 from initaudit.layers.axes import input_axis, unit_axis
 from initaudit.layers.segments import leaf_of, parent_of, segments, separator_of
 from initaudit.layers.values import Part
+from initaudit.reach import Reach
 from initaudit.schemes import Pattern, Scheme, zero_pattern
 from initaudit.statistics.values import Statistics, Units
 
@@ -162,6 +163,8 @@ class Model:
     config: Mapping[str, Any] = field(default_factory=dict)
     unfilled: tuple[str, ...] = ()
     """The names of tensors that were only planned: on the meta device, without values."""
+    reached: Mapping[str, Reach] | None = None
+    """When each trained parameter is given a gradient, where that was tried with a batch on the live model."""
 
     def __contains__(self, name: str) -> bool:
         """Whether the values of a tensor of this name were judged."""
@@ -179,6 +182,10 @@ class Model:
     def get(self, name: str) -> Tensor | None:
         """The tensor of a name, None if there is none."""
         return self._by_name.get(name)
+
+    def reach_of(self, tensor: Tensor) -> Reach | None:
+        """When a tensor is given a gradient; None where that was not tried, or it is not trained."""
+        return None if self.reached is None else self.reached.get(tensor.name)
 
     def kin(self, tensor: Tensor) -> tuple[Tensor, ...]:
         """The tensors of the same place in other blocks, of whatever shape."""

@@ -11,6 +11,7 @@ from initaudit.findings import Failure
 from initaudit.layers import understand
 from initaudit.layers.values import Part
 from initaudit.model import Model, Tensor
+from initaudit.reach import Reach
 from initaudit.schemes import Draw, Scheme, recognise
 from initaudit.statistics import JUDGED, Statistics, why_not_judged
 from initaudit.workers import measure_all
@@ -54,6 +55,8 @@ class Understood:
     schemes: dict[str, Scheme]
     unfilled: tuple[str, ...] = ()
     """The tensors that were only planned: on the meta device, without values."""
+    reached: Mapping[str, Reach] | None = None
+    """When each trained parameter is given a gradient, where that was tried with a batch on the live model."""
 
     @property
     def can_be_judged(self) -> bool:
@@ -70,7 +73,7 @@ class Understood:
             Tensor(e.name, e.dtype, e.shape, self.parts[e.name], self.statistics[e.name], self.schemes.get(e.name))
             for e in entries
         )
-        return Model(tuple(tensors), self.checkpoint.config, self.unfilled)
+        return Model(tuple(tensors), self.checkpoint.config, self.unfilled, self.reached)
 
 
 def open_paths(

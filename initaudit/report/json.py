@@ -9,6 +9,7 @@ from initaudit.faults import Expectation
 from initaudit.findings import Finding
 from initaudit.groups import Group
 from initaudit.outcome import Audited, Outcome
+from initaudit.reach import Reach
 from initaudit.remedies import Remedy, laws_of
 from initaudit.report.escaping import document
 from initaudit.version import __version__
@@ -79,7 +80,17 @@ def _checkpoint(one: Audited) -> dict[str, Any]:
         "skipped": one.skipped,
         "recipe": one.recipe,
         "notes": checkpoint.notes,
+        "reach": _reach(one),
     }
+
+
+def _reach(one: Audited) -> dict[str, Any] | None:
+    """How many parameters a batch gives a gradient when, and which do not get one at once; None without a batch."""
+    reached = one.model.reached
+    if reached is None:
+        return None
+    later = {name: when.value for name, when in reached.items() if when is not Reach.AT_ONCE}
+    return {"counts": {when.value: sum(said is when for said in reached.values()) for when in Reach}, "tensors": later}
 
 
 def _group(group: Group) -> dict[str, Any]:
