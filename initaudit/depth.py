@@ -13,7 +13,8 @@ from initaudit.layers.names import natural
 from initaudit.layers.segments import segments
 from initaudit.model import Model, Tensor, place
 from initaudit.remedies import Healthy, Remedy, by_recipe
-from initaudit.scale import ODD_AMONG_AGREED, RELU_LOSS, plain_chains
+from initaudit.scale import ODD_AMONG_AGREED, plain_chains
+from initaudit.signal import activation_in, bias_of, through
 from initaudit.significance import HARD_Z, log_std_error
 from initaudit.statistics.grid import Grid
 
@@ -56,11 +57,12 @@ class Lane:
 class Chain:
     """Weights that follow each other without a norm or a residual between, and the signal behind each.
 
-    A signal of size 1 comes in; ``signal`` is its root mean square behind each layer with ReLU between them, and
-    ``predicted`` is the same for gains as the recipe predicts them, None where it does not.
+    A signal of size 1 comes in; ``signal`` is its root mean square behind each layer and its ``activation``, biases
+    included, and ``predicted`` is the same for gains as the recipe predicts them, None where it does not.
     """
 
     tensors: tuple[Tensor, ...]
+    activation: str
     signal: tuple[float, ...]
     predicted: tuple[float, ...] | None
 
@@ -84,8 +86,10 @@ def chains(model: Model, healthy: Healthy) -> Iterator[Chain]:
         if len(tensors) >= LEAST_CHAIN:
             foretold = [predicted_gain(tensor, healthy) for tensor in tensors]
             known = [gain for gain in foretold if gain is not None]
-            predicted = _signal(known) if len(known) == len(foretold) else None
-            yield Chain(tensors, _signal([tensor.gain or 0.0 for tensor in tensors]), predicted)
+            biases, activation = [bias_of(tensor, model) for tensor in tensors], activation_in(model)
+            signal = through([tensor.gain or 0.0 for tensor in tensors], biases, activation)
+            predicted = through(known, biases, activation) if len(known) == len(foretold) else None
+            yield Chain(tensors, activation, signal, predicted)
 
 
 def predicted_gain(tensor: Tensor, healthy: Healthy) -> float | None:
@@ -132,12 +136,3 @@ def _numbers(tensor: Tensor) -> tuple[int, ...]:
     pieces = zip(segments(tensor.part.layer), segments(place(tensor)), strict=False)
     masked = (piece for piece, mask in pieces if piece != mask)
     return tuple(int(digits[:LONGEST_NUMBER]) for piece in masked for digits in re.findall(r"\d+", piece))
-
-
-def _signal(gains: Sequence[float]) -> tuple[float, ...]:
-    """What is left of a signal of size 1 behind each layer: the product of gain·√`RELU_LOSS` so far."""
-    left, signal = 1.0, []
-    for gain in gains:
-        left *= gain * math.sqrt(RELU_LOSS)
-        signal.append(left)
-    return tuple(signal)

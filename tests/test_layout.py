@@ -32,6 +32,7 @@ ALLOWED = {
     "scale": {"advice", "faults", "layers", "model", "schemes", "significance", "signatures"},
     "paths": {"layers", "model", "scale"},
     "architectures": set(),
+    "signal": {"architectures", "layers", "model"},
     "examples": set(),
     "remedies": {"advice", "architectures", "errors", "laws", "layers", "model", "scale", "schemes"},
     "locations": set(),
@@ -48,7 +49,7 @@ ALLOWED = {
     "groups": {"findings", "model", "remedies", "rule"},
     "outcome": {"checkpoint", "findings", "groups", "model", "rule"},
     "baseline": {"errors", "locations", "outcome"},
-    "depth": {"layers", "model", "remedies", "scale", "significance", "statistics"},
+    "depth": {"layers", "model", "remedies", "scale", "signal", "significance", "statistics"},
     "workers": {"checkpoint", "errors", "statistics"},
     "understanding": {
         "checkpoint",
@@ -73,6 +74,7 @@ ALLOWED = {
         "recipe",
         "remedies",
         "rule",
+        "signal",
         "understanding",
     },
     "modules": {
@@ -121,6 +123,7 @@ ALLOWED = {
         "repair",
         "rule",
         "schemes",
+        "signal",
         "statistics",
         "understanding",
         "version",
@@ -176,6 +179,7 @@ RULE_VOCABULARY = {
     "rule",
     "scale",
     "schemes",
+    "signal",
     "significance",
     "zeros",
 }
