@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from initaudit.advice import redraw_advice
 from initaudit.examples import bad, good, normal, uniform
-from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.rule import Fault, Model, Severity, Tensor, Units, rule
 from initaudit.scale import FARTHEST, farthest
 from initaudit.significance import HARD_Z, KURTOSIS_NORMAL, dispersion_z
 from initaudit.zeros import MANY_ZEROS
@@ -70,8 +70,12 @@ def _is_packed(tensor: Tensor, model: Model) -> bool:
 
 
 def _excess(tensor: Tensor) -> float:
-    """The variance of the units' lengths over what chance gives, 0 where it says nothing."""
-    units = tensor.units
+    """The variance of the lengths of units or of inputs over what chance gives, 0 where neither says anything."""
+    return max(_excess_of(tensor, tensor.units), _excess_of(tensor, tensor.inputs))
+
+
+def _excess_of(tensor: Tensor, units: Units | None) -> float:
+    """The same along one axis."""
     if units is None or units.length_spread is None or units.count < LEAST_UNITS or units.size < LEAST_SIZE:
         return 0.0
     if tensor.statistics.zeros > MANY_ZEROS * tensor.count or units.dead:  # sparse or unfilled: judged as such
@@ -83,11 +87,12 @@ def _excess(tensor: Tensor) -> float:
 
 
 def _fault(tensor: Tensor, model: Model) -> Fault:
-    units = tensor.units
+    along_inputs = _excess_of(tensor, tensor.inputs) > _excess_of(tensor, tensor.units)
+    units, noun = (tensor.inputs, "inputs") if along_inputs else (tensor.units, "units")
     spread, size = (units.length_spread or 0.0, units.size) if units else (0.0, 1)
     chance = math.sqrt((KURTOSIS_NORMAL - 1) / size)
     return tensor.fault(
-        f"the squared lengths of its units vary by {spread:.0%}; expected {chance:.0%} of one draw",
+        f"the squared lengths of its {noun} vary by {spread:.0%}; expected {chance:.0%} of one draw",
         advice=redraw_advice(tensor, model),
         spread=spread,
         expected_spread=chance,

@@ -26,6 +26,7 @@ ALLOWED = {
     "reach": set(),
     "model": {"faults", "layers", "reach", "schemes", "statistics"},
     "advice": {"model"},
+    "copies": {"layers", "model"},
     "places": {"model"},
     "zeros": {"model", "significance"},
     "signatures": {"model", "significance"},
@@ -172,6 +173,7 @@ ALLOWED = {
 RULE_VOCABULARY = {
     "advice",
     "architectures",
+    "copies",
     "examples",
     "model",
     "places",
