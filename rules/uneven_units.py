@@ -44,7 +44,8 @@ def uneven_units(model: Model) -> Iterator[Fault]:
 
     ## How is it decided?
 
-    The variance of the units' sums of squares is more than twice what a normal draw gives, at six standard errors.
+    The variance of the sums of squares of units, or of what each input feeds, is more than twice what a normal draw
+    gives, at six standard errors; of low-rank factors only units are looked at.
     Weights of at least 8 units of 16 elements are looked at, unless zeros or an outlier explain it. Blocks of packed
     weights that are even within (q, k and v drawn with different deviations) are a scheme where most blocks of
     the model have them.
@@ -71,7 +72,12 @@ def _is_packed(tensor: Tensor, model: Model) -> bool:
 
 def _excess(tensor: Tensor) -> float:
     """The variance of the lengths of units or of inputs over what chance gives, 0 where neither says anything."""
-    return max(_excess_of(tensor, tensor.units), _excess_of(tensor, tensor.inputs))
+    return max(_excess_of(tensor, tensor.units), _excess_of(tensor, _inputs(tensor)))
+
+
+def _inputs(tensor: Tensor) -> Units | None:
+    """What each input feeds; not of a low-rank factor, where a decomposition gives each direction its length."""
+    return None if tensor.part.kind == "adapter" else tensor.inputs
 
 
 def _excess_of(tensor: Tensor, units: Units | None) -> float:
@@ -87,7 +93,7 @@ def _excess_of(tensor: Tensor, units: Units | None) -> float:
 
 
 def _fault(tensor: Tensor, model: Model) -> Fault:
-    along_inputs = _excess_of(tensor, tensor.inputs) > _excess_of(tensor, tensor.units)
+    along_inputs = _excess_of(tensor, _inputs(tensor)) > _excess_of(tensor, tensor.units)
     units, noun = (tensor.inputs, "inputs") if along_inputs else (tensor.units, "units")
     spread, size = (units.length_spread or 0.0, units.size) if units else (0.0, 1)
     chance = math.sqrt((KURTOSIS_NORMAL - 1) / size)
