@@ -56,6 +56,7 @@ def check(
     key: str | None = None,
     recursive: bool = True,
     alpha: float = 1e-3,
+    batch: Any = None,
 ) -> "Report":
     """Audit a live model, or the checkpoints behind a path, as ``initaudit check`` does.
 
@@ -69,6 +70,9 @@ def check(
         key: leads to the state dict in what nests several, its parts joined by dots.
         recursive: look through the folders below one that is named, two levels deep.
         alpha: the number of false alarms that chance may give in a healthy checkpoint, on average; between 0 and 1.
+        batch: for a module: a tensor, a tuple of positional inputs, a dict of keyword inputs, or a function that runs
+            the model and returns its outputs. Backward passes then show which parameters ever get a gradient, instead
+            of what their values let one suppose. The model, its gradients and all random states are left as they were.
 
     Returns:
         The report. What could not be read is among its ``failures``, and it is not ``ok``.
@@ -76,7 +80,7 @@ def check(
     Raises:
         SelectionError: ``select`` or ``ignore`` names no rule.
         RuleError: a rule cannot be loaded.
-        TypeError: a string was given where a list of names is taken, or the source is none of these.
+        TypeError: a string was given where a list of names is taken, the source is none of these, or the batch is none.
         ValueError: ``alpha`` does not lie between 0 and 1.
 
     """
@@ -90,12 +94,14 @@ def check(
 
     rules = select_rules(load_rules(), select=select, ignore=ignore)
     if isinstance(source, str | PathLike):
+        if batch is not None:
+            raise TypeError("batch goes with a torch.nn.Module, not with a path")
         return Report.of(audit([Path(source)], rules, Reading(exclude, key, recursive, alpha=alpha)))
     try:
         from initaudit.modules import audit_live
     except ImportError as error:
         raise TypeError(f"without torch check takes a path, not {type(source).__name__} ({error})") from error
-    return Report.of(audit_live(source, rules, exclude=exclude, key=key, alpha=alpha))
+    return Report.of(audit_live(source, rules, exclude=exclude, key=key, batch=batch, alpha=alpha))
 
 
 def fix(

@@ -15,6 +15,7 @@ from initaudit.outcome import Audited, Outcome
 from initaudit.recipe import describe
 from initaudit.remedies import choose
 from initaudit.rule import Rule
+from initaudit.signal import told
 from initaudit.understanding import WHOLE, Reading, Understood, crashed, understood, why_left_out
 
 PROVENANCE, OF_FRESH = "IA6", ("IA2", "IA3", "IA4")
@@ -61,7 +62,7 @@ def judge(
         failures.append(Failure(checkpoint.path, NOTHING_TO_JUDGE))
     return Audited(
         checkpoint=checkpoint,
-        recipe=describe(model, Counter(row.convention for row in intended)),
+        recipe=(*describe(model, Counter(row.convention for row in intended)), *told(model)),
         judged=len(model.tensors),
         findings=tuple(sorted(_with_repairs(findings, waived, intended, model), key=Finding.order)),
         intended=tuple(sorted(intended, key=lambda row: (row.rule, row.tensor))),

@@ -12,7 +12,8 @@ from initaudit.model import Model, Tensor
 from initaudit.names.segments import natural
 from initaudit.recipes.verdicts import WARNING
 from initaudit.remedies import Healthy, Remedy, by_recipe
-from initaudit.scale import RELU_LOSS, plain_chains
+from initaudit.scale import plain_chains
+from initaudit.signal import activation_in, bias_of, through
 from initaudit.significance import HARD_Z, log_std_error
 from initaudit.statistics.grid import Grid
 
@@ -52,11 +53,12 @@ class Lane:
 class Chain:
     """Weights that follow each other without a norm or a residual between, and the signal behind each.
 
-    A signal of size 1 comes in; ``signal`` is its root mean square behind each layer with ReLU between them, and
-    ``predicted`` is the same for gains as the recipe predicts them, None where it does not.
+    A signal of size 1 comes in; ``signal`` is its root mean square behind each layer and its ``activation``, biases
+    included, and ``predicted`` is the same for gains as the recipe predicts them, None where it does not.
     """
 
     tensors: tuple[Tensor, ...]
+    activation: str
     signal: tuple[float, ...]
     predicted: tuple[float, ...] | None
 
@@ -83,8 +85,10 @@ def chains(model: Model, healthy: Healthy) -> Iterator[Chain]:
         if len(tensors) >= LEAST_CHAIN:
             foretold = [predicted_gain(tensor, healthy) for tensor in tensors]
             known = [gain for gain in foretold if gain is not None]
-            predicted = _signal(known) if len(known) == len(foretold) else None
-            yield Chain(tensors, _signal([tensor.gain or 0.0 for tensor in tensors]), predicted)
+            biases, activation = [bias_of(tensor, model) for tensor in tensors], activation_in(model)
+            signal = through([tensor.gain or 0.0 for tensor in tensors], biases, activation)
+            predicted = through(known, biases, activation) if len(known) == len(foretold) else None
+            yield Chain(tensors, activation, signal, predicted)
 
 
 def predicted_gain(tensor: Tensor, healthy: Healthy) -> float | None:
@@ -124,12 +128,3 @@ def _level(tensor: Tensor, depth: int, healthy: Healthy) -> Level:
     error = log_std_error(tensor.count, tensor.statistics.moments.kurtosis)
     tolerance = max(WARNING, math.exp(min(HARD_Z * error, math.log(10))))
     return Level(tensor, depth, tensor.gain or 0.0, predicted_gain(tensor, healthy), tolerance)
-
-
-def _signal(gains: Sequence[float]) -> tuple[float, ...]:
-    """What is left of a signal of size 1 behind each layer: the product of gain·√`RELU_LOSS` so far."""
-    left, signal = 1.0, []
-    for gain in gains:
-        left *= gain * math.sqrt(RELU_LOSS)
-        signal.append(left)
-    return tuple(signal)

@@ -133,6 +133,8 @@ class Example:
     tensors: Mapping[str, Recipe]
     at: tuple[str, ...]
     config: Mapping[str, Any] = field(default_factory=dict)
+    reach: Mapping[str, str] = field(default_factory=dict)
+    """When a batch gives each tensor a gradient, in the words of `initaudit.reach`; empty where none is tried."""
 
     @property
     def is_good(self) -> bool:
@@ -140,9 +142,15 @@ class Example:
         return not self.at
 
 
-def good(caption: str, tensors: Mapping[str, Recipe], *, config: Mapping[str, Any] | None = None) -> Example:
+def good(
+    caption: str,
+    tensors: Mapping[str, Recipe],
+    *,
+    config: Mapping[str, Any] | None = None,
+    reach: Mapping[str, str] | None = None,
+) -> Example:
     """A model on which the rule is silent, and why; ``config`` is what its ``config.json`` holds."""
-    return Example(caption, tensors, (), config or {})
+    return Example(caption, tensors, (), config or {}, reach or {})
 
 
 def bad(
@@ -151,9 +159,10 @@ def bad(
     *,
     at: str | tuple[str, ...],
     config: Mapping[str, Any] | None = None,
+    reach: Mapping[str, str] | None = None,
 ) -> Example:
     """A model on which the rule speaks, at the tensors named."""
-    return Example(caption, tensors, (at,) if isinstance(at, str) else at, config or {})
+    return Example(caption, tensors, (at,) if isinstance(at, str) else at, config or {}, reach or {})
 
 
 def normal(*shape: int, std: float) -> Recipe:

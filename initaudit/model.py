@@ -12,6 +12,7 @@ from initaudit.layers.axes import input_axis, unit_axis
 from initaudit.layers.values import Part
 from initaudit.names import Blocks
 from initaudit.names.segments import ending_of, leaf_of, leaf_within, parent_of, stem_of
+from initaudit.reach import Reach
 from initaudit.schemes import Pattern, Scheme, zero_pattern
 from initaudit.statistics.values import Statistics, Units
 
@@ -159,6 +160,8 @@ class Model:
     """The tree of the names of its checkpoint, where it is known."""
     alpha: float = ALPHA
     """The number of false alarms that chance may give in a checkpoint like this, on average."""
+    reached: Mapping[str, Reach] | None = None
+    """When each trained parameter is given a gradient, where that was tried with a batch on the live model."""
 
     def __contains__(self, name: str) -> bool:
         """Whether the values of a tensor of this name were judged."""
@@ -185,6 +188,10 @@ class Model:
     def place(self, tensor: Tensor) -> str:
         """A tensor's name with the numbers masked that count blocks: the same in every block."""
         return self.blocks.place(tensor.name)
+
+    def reach_of(self, tensor: Tensor) -> Reach | None:
+        """When a tensor is given a gradient; None where that was not tried, or it is not trained."""
+        return None if self.reached is None else self.reached.get(tensor.name)
 
     def kin(self, tensor: Tensor) -> tuple[Tensor, ...]:
         """The tensors of the same place in other blocks, of whatever shape."""

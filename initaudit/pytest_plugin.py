@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def assert_initialised() -> "Callable[..., Report]":
     """A function that fails the test unless a model, a state dict or a file is well initialised.
 
-    ``assert_initialised(model, select=(), ignore=(), exclude=(), fail_on="error", key=None)`` takes what
+    ``assert_initialised(model, select=(), ignore=(), exclude=(), fail_on="error", key=None, batch=None)`` takes what
     `initaudit.check` takes and returns its report; the report is also the message of the failure.
     """
 
@@ -31,11 +31,12 @@ def assert_initialised() -> "Callable[..., Report]":
         exclude: Sequence[str] = (),
         fail_on: str = "error",
         key: str | None = None,
+        batch: Any = None,
     ) -> "Report":
         __tracebackhide__ = True
         import initaudit
 
-        report = initaudit.check(source, select=select, ignore=ignore, exclude=exclude, key=key)
+        report = initaudit.check(source, select=select, ignore=ignore, exclude=exclude, key=key, batch=batch)
         message = ""
         try:
             report.raise_for_findings(fail_on)

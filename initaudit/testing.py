@@ -11,7 +11,7 @@
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -51,10 +51,10 @@ def cases(*folders: str | PathLike[str]) -> tuple[Case, ...]:
 def audit_example(example: Example, rules: Sequence[Rule]) -> Outcome:
     """The report on an example that is written to a file, with its ``config.json``, and read back.
 
-    One with a tensor on the meta device is audited live instead, since no file of values can hold it.
+    One with a tensor on the meta device, or with the reach of gradients, is audited live instead: no file holds those.
     """
-    if any(recipe.is_planned for recipe in example.tensors.values()):
-        return _audit_planned(example, rules)
+    if example.reach or any(recipe.is_planned for recipe in example.tensors.values()):
+        return _audit_live(example, rules)
     import numpy as np
     from safetensors.numpy import save_file
 
@@ -67,16 +67,19 @@ def audit_example(example: Example, rules: Sequence[Rule]) -> Outcome:
         return audit([path], rules)
 
 
-def _audit_planned(example: Example, rules: Sequence[Rule]) -> Outcome:
+def _audit_live(example: Example, rules: Sequence[Rule]) -> Outcome:
     import torch
 
-    from initaudit.modules import audit_live
+    from initaudit.audit import judge
+    from initaudit.modules import understood_live
+    from initaudit.reach import Reach
 
     tensors = {
         name: torch.empty(recipe.shape, device="meta") if recipe.is_planned else torch.from_numpy(recipe.draw(name))
         for name, recipe in example.tensors.items()
     }
-    return audit_live(tensors, rules)
+    reached = {name: Reach(when) for name, when in example.reach.items()} if example.reach else None
+    return Outcome((judge(replace(understood_live(tensors), reached=reached), rules),), (), tuple(rules))
 
 
 def check_case(case: Case) -> None:

@@ -12,6 +12,7 @@ from initaudit.layers import understand
 from initaudit.layers.values import Part
 from initaudit.model import ALPHA, Model, Tensor
 from initaudit.names import Blocks
+from initaudit.reach import Reach
 from initaudit.schemes import Draw, Scheme, recognise
 from initaudit.statistics import JUDGED, Statistics, why_not_judged
 from initaudit.workers import measure_all
@@ -58,6 +59,8 @@ class Understood:
     """The tensors that were only planned: on the meta device, without values."""
     blocks: Blocks = field(default_factory=Blocks)
     """The tree of all names, those of tensors that are not judged among them."""
+    reached: Mapping[str, Reach] | None = None
+    """When each trained parameter is given a gradient, where that was tried with a batch on the live model."""
 
     @property
     def can_be_judged(self) -> bool:
@@ -74,7 +77,7 @@ class Understood:
             Tensor(e.name, e.dtype, e.shape, self.parts[e.name], self.statistics[e.name], self.schemes.get(e.name))
             for e in entries
         )
-        return Model(tuple(tensors), self.checkpoint.config, self.unfilled, self.blocks)
+        return Model(tuple(tensors), self.checkpoint.config, self.unfilled, self.blocks, reached=self.reached)
 
 
 def open_paths(

@@ -1,9 +1,11 @@
 """IA105: a tensor is a copy of another."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
-from initaudit.examples import bad, constant, good, normal
-from initaudit.names.segments import outline, roots_of, separator_of
+from initaudit.copies import Likeness, disguised
+from initaudit.examples import bad, constant, good, normal, powers
+from initaudit.names.segments import outline, roots_of, segments, separator_of
 from initaudit.rule import Cause, Fault, Model, Severity, Tensor, rule
 
 DRAWN = ("weight", "rnn_weight", "embedding", "bias", "rnn_bias")
@@ -15,6 +17,10 @@ FEWEST = 16
 
 FEW_VALUES = 4
 """A bias of a few constants, as a forget gate's, is written, not drawn."""
+
+FEWEST_CHANGES = 0.2
+"""Of random signs, half differ from the one before. Where fewer than a fifth do, values follow each other: a ramp or a
+table was computed, and is equal by right. Of 16 random signs so few change in one draw of 250, which is passed over."""
 
 LEAST_COPIES, LEAST_LAYERS = 2, 2
 """A network has several layers; one that was copied is more likely a mistake."""
@@ -37,6 +43,7 @@ MOST_NAMED = 4
             {f"layers.{i}.fc.weight": normal(64, 32, std=0.18).of("layer") for i in range(3)},
             at=("layers.0.fc.weight", "layers.1.fc.weight", "layers.2.fc.weight"),
         ),
+        good("slopes that are computed: nothing was drawn", {f"l.{i}.bias": powers(64, base=8) for i in range(2)}),
     ],
 )
 def equal_tensors(model: Model) -> Iterator[Fault]:
@@ -52,9 +59,14 @@ def equal_tensors(model: Model) -> Iterator[Fault]:
     ## How is it decided?
 
     Two tensors of one shape and dtype, drawn at random (not constant, not a table), agree in their extremes and in all
-    of their first four moments to the last bit. For random values that has no probability to speak of. Where a whole
-    network of two layers or more is the copy of another, under a name that differs in more than a number, it is noted
-    once, as an info: so are target networks, references and averages kept.
+    of their first four moments to the last bit. For random values that has no probability to speak of. A copy that was
+    transposed, permuted or negated, and perhaps scaled, shows as well: mean, skewness, kurtosis and extremes, in
+    deviations, change at most their sign. It is reported where fewer than 1e-6 such pairs are expected by chance; of
+    small tensors and coarse dtypes that cannot be told, nor of half a copy in another place.
+
+    Where a whole network of two layers or more is the copy of another, under a name that differs in more than a number,
+    it is noted once, as an info: so are target networks, references and averages kept. So are experts of which all are
+    copies of one, as a dense model is widened; the noise of a router must tell them apart.
 
     ## When is it right?
 
@@ -69,7 +81,7 @@ def equal_tensors(model: Model) -> Iterator[Fault]:
     for tensor in model.tensors:
         values = tensor.statistics
         if _is_drawn(tensor):
-            key = tensor.shape, tensor.dtype, values.moments, values.minimum, values.maximum
+            key = tensor.shape, tensor.dtype, values.moments, values.minimum, values.maximum, values.sample.signs
             groups.setdefault(key, []).append(tensor)
     networks: dict[tuple[str, ...], list[list[Tensor]]] = {}
     for tensors in groups.values():
@@ -82,28 +94,79 @@ def equal_tensors(model: Model) -> Iterator[Fault]:
         else:
             causes.setdefault(tuple(outline(root) for root in roots), []).extend(copies)
     for copies in causes.values():
-        yield from _faults(copies)
+        yield from _faults(copies, model)
+    yield from _disguised([tensors[0] for tensors in groups.values()])
 
 
 def _is_drawn(tensor: Tensor) -> bool:
     """Whether a tensor was drawn at random, so that no other has its values by chance."""
     values = tensor.statistics
     drawn = tensor.part.role in DRAWN and values.count >= FEWEST and tensor.std > 0
-    return drawn and tensor.pattern is None and values.sample.distinct > FEW_VALUES
+    return drawn and tensor.pattern is None and values.sample.distinct > FEW_VALUES and not _is_computed(tensor)
 
 
-def _faults(copies: list[list[Tensor]]) -> Iterator[Fault]:
+def _is_computed(tensor: Tensor) -> bool:
+    """Whether the signs of its first values hardly change, as those of a ramp or of a table."""
+    signs = "".join(f"{byte:08b}" for byte in tensor.statistics.sample.signs)[: tensor.count]
+    changes = sum(one != other for one, other in pairwise(signs))
+    return changes < FEWEST_CHANGES * (len(signs) - 1)
+
+
+def _disguised(tensors: list[Tensor]) -> Iterator[Fault]:
+    """The faults of tensors that are copies but for order, sign or scale; those of one kind have one cause."""
+    kinds: dict[tuple[str, ...], list[tuple[Tensor, list[Likeness]]]] = {}
+    for one, found in disguised(tensors):
+        alike = [other for other in found if not other.in_order or other.factor < 0]  # else `shared-stream` says so
+        if not alike:
+            continue
+        names = (one.name, *(other.tensor.name for other in alike))
+        words = (alike[0].in_order, alike[0].factor < 0)
+        kinds.setdefault((*(outline(name) for name in names), *map(str, words)), []).append((one, alike))
+    for several in kinds.values():
+        first, alike = several[0]
+        more = f", and {len(several) - 1:,} more such groups" if len(several) > 1 else ""
+        message = (
+            f"{alike[0].tensor.name} holds the same {first.count:,} values as {first.name}, {alike[0].words}{more};"
+            " expected each its own draw"
+        )
+        cause = Cause(first.name, message)
+        for one, others in several:
+            yield from cause.faults(
+                (one.name, *(other.tensor.name for other in others)),
+                original=one.name,
+                advice="draw each on its own; look for a weight that was reused, or a seed that is set twice",
+                evidence={"copies": 1 + len(others), "count": one.count, "factor": others[0].factor},
+            )
+
+
+def _faults(copies: list[list[Tensor]], model: Model) -> Iterator[Fault]:
     """The faults of groups of equal tensors that have one cause: they stand at the same places."""
     cause = Cause(copies[0][0].name, _told(copies))
     for tensors in copies:
         parallel = any(tensor.part.kind == "experts" or "expert" in tensor.name for tensor in tensors)
+        severity = None if not parallel else Severity.INFO if _are_all(tensors, model) else Severity.ERROR
         yield from cause.faults(
             (tensor.name for tensor in tensors),
             original=tensors[0].name,
             advice="draw each on its own; look for a copied layer or a seed that is set twice",
-            severity=Severity.ERROR if parallel else None,
+            severity=severity,
             evidence={"copies": len(tensors), "count": tensors[0].count},
         )
+
+
+def _are_all(tensors: list[Tensor], model: Model) -> bool:
+    """Whether names of equal tensors differ in one number alone, and no other tensor has such a name."""
+    paths = [segments(tensor.name) for tensor in tensors]
+    differing = [at for at, several in enumerate(zip(*paths, strict=False)) if len(set(several)) > 1]
+    if len({len(path) for path in paths}) > 1 or len(differing) != 1:
+        return False
+    at, path = differing[0], paths[0]
+    names = (segments(tensor.name) for tensor in model.tensors)
+    family = sum(
+        len(name) == len(path) and name[:at] == path[:at] and name[at + 1 :] == path[at + 1 :] and name[at].isdecimal()
+        for name in names
+    )
+    return family == len(tensors)
 
 
 def _told(copies: list[list[Tensor]]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from initaudit.advice import redraw_advice
 from initaudit.examples import bad, good, normal, uniform
-from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.rule import Fault, Model, Severity, Tensor, Units, rule
 from initaudit.scale import FARTHEST, farthest
 from initaudit.significance import HARD_Z, KURTOSIS_NORMAL, dispersion_z
 from initaudit.zeros import MANY_ZEROS
@@ -48,7 +48,8 @@ def uneven_units(model: Model) -> Iterator[Fault]:
 
     ## How is it decided?
 
-    The variance of the units' sums of squares is more than twice what a normal draw gives, at six standard errors.
+    The variance of the sums of squares of units, or of what each input feeds, is more than twice what a normal draw
+    gives, at six standard errors; of low-rank factors only units are looked at.
     Weights of at least 8 units of 16 elements are looked at, unless zeros or an outlier explain it. Blocks of packed
     weights that are even within (q, k and v drawn with different deviations) are a scheme where most blocks of
     the model have them. What all of two or more kin have is a design, and a note.
@@ -80,8 +81,17 @@ def _is_packed(tensor: Tensor, model: Model) -> bool:
 
 
 def _excess(tensor: Tensor) -> float:
-    """The variance of the units' lengths over what chance gives, 0 where it says nothing."""
-    units = tensor.units
+    """The variance of the lengths of units or of inputs over what chance gives, 0 where neither says anything."""
+    return max(_excess_of(tensor, tensor.units), _excess_of(tensor, _inputs(tensor)))
+
+
+def _inputs(tensor: Tensor) -> Units | None:
+    """What each input feeds; not of a low-rank factor, where a decomposition gives each direction its length."""
+    return None if tensor.part.kind == "adapter" else tensor.inputs
+
+
+def _excess_of(tensor: Tensor, units: Units | None) -> float:
+    """The same along one axis."""
     if units is None or units.length_spread is None or units.count < LEAST_UNITS or units.size < LEAST_SIZE:
         return 0.0
     if tensor.statistics.zeros > MANY_ZEROS * tensor.count or units.dead:  # sparse or unfilled: judged as such
@@ -93,11 +103,12 @@ def _excess(tensor: Tensor) -> float:
 
 
 def _fault(tensor: Tensor, model: Model, severity: Severity | None) -> Fault:
-    units = tensor.units
+    along_inputs = _excess_of(tensor, _inputs(tensor)) > _excess_of(tensor, tensor.units)
+    units, noun = (tensor.inputs, "inputs") if along_inputs else (tensor.units, "units")
     spread, size = (units.length_spread or 0.0, units.size) if units else (0.0, 1)
     chance = math.sqrt((KURTOSIS_NORMAL - 1) / size)
     return tensor.fault(
-        f"the squared lengths of its units vary by {spread:.0%}; expected {chance:.0%} of one draw",
+        f"the squared lengths of its {noun} vary by {spread:.0%}; expected {chance:.0%} of one draw",
         advice=redraw_advice(tensor, model),
         severity=severity,
         spread=spread,

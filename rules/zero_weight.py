@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from initaudit.advice import redraw_advice
 from initaudit.examples import bad, constant, good, normal
+from initaudit.reach import Reach
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
 
 
@@ -59,13 +60,17 @@ def zero_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
     ## When is it right?
 
     A matrix that closes a residual branch may start at zero, so that the block starts as the identity; so may LoRA's
-    B, an adaptive norm's modulation, a ControlNet's convolutions, an output layer. Such conventions are intended and
+    B, an adaptive norm's modulation, a ControlNet's convolutions, an output layer. Where a batch was given, gradients
+    decide: a zero that gets one is none of ours, unless its siblings are drawn, and one that never does is
+    `no-gradient`. Such conventions are intended and
     not reported while their condition holds: every block is alike in it, and the other factor of the path is not zero.
 
     ## What to do
 
     Draw it as its siblings are drawn. If the zero is meant, `--exclude` the tensor or `--ignore` the rule.
     """
+    if model.reach_of(tensor) is Reach.NEVER:
+        return  # as `no-gradient` says, which names all that is dead with it
     if (tensor.is_weight or tensor.part.role == "embedding") and tensor.statistics.zeros == tensor.count:
         units = f"; its {tensor.width:,} units are all the same" if tensor.is_weight and tensor.width > 1 else ""
         yield tensor.fault(

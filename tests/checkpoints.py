@@ -41,7 +41,7 @@ DTYPES = {
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
-NO_FILE = {"IA504"}
+NO_FILE = {"IA110", "IA504"}
 """Rules whose fault no safetensors file can show: it has values for all that it names."""
 
 

@@ -29,7 +29,8 @@ BAD = sorted((ROOT / "fixtures" / "bad").iterdir())
 def slashed(example: Example) -> Example:
     """An example with the same values under names as Flax and Keras join them."""
     tensors = {name.replace(".", "/"): recipe.of(recipe.stream or name) for name, recipe in example.tensors.items()}
-    return replace(example, tensors=tensors, at=tuple(name.replace(".", "/") for name in example.at))
+    reach = {name.replace(".", "/"): when for name, when in example.reach.items()}
+    return replace(example, tensors=tensors, at=tuple(name.replace(".", "/") for name in example.at), reach=reach)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -18,11 +18,21 @@ from initaudit.findings import Failure
 from initaudit.layers import understand
 from initaudit.modules.holdings import Holding, holdings_of_dict, holdings_of_module
 from initaudit.modules.measuring import measure_held
+from initaudit.modules.reaching import BatchError, reach, require_batch
 from initaudit.modules.types import in_shape, settle
 from initaudit.outcome import Outcome
+from initaudit.reach import Reach
 from initaudit.rule import Rule
 from initaudit.statistics import Scratch
-from initaudit.understanding import WHOLE, Understood, crashed, understood_from, unfilled, why_left_out
+from initaudit.understanding import (
+    MOST_NAMED,
+    WHOLE,
+    Understood,
+    crashed,
+    understood_from,
+    unfilled,
+    why_left_out,
+)
 
 NOWHERE = Stamp(0, 0, 0, 0)
 """The stamp of what is no file."""
@@ -36,18 +46,21 @@ def audit_live(
     *,
     exclude: Sequence[str] = (),
     key: str | None = None,
+    batch: Any = None,
     alpha: float = WHOLE.alpha,
 ) -> Outcome:
-    """Audit a module or a state dict, as `initaudit.audit.audit` does files.
+    """Audit a module or a state dict, as `initaudit.audit.audit` does files; with a batch by a module's gradients, too.
 
     Raises:
-        TypeError: it is neither.
+        TypeError: it is neither, or the batch is none that a module takes.
 
     """
     if not isinstance(source, nn.Module | Mapping):
         raise TypeError(f"check takes a path, a torch.nn.Module or a state dict, not {type(source).__name__}")
+    if batch is not None:
+        require_batch(source, batch)
     try:
-        one = understood_live(source, exclude=exclude, key=key)
+        one = understood_live(source, exclude=exclude, key=key, batch=batch)
         return Outcome((judge(one, rules, exclude=exclude, alpha=alpha),), (), tuple(rules))
     except CheckpointError as error:
         return Outcome((), (Failure(error.path, error.reason),), tuple(rules))
@@ -56,9 +69,13 @@ def audit_live(
 
 
 def understood_live(
-    source: nn.Module | Mapping[str, Any], *, exclude: Sequence[str] = (), key: str | None = None
+    source: nn.Module | Mapping[str, Any],
+    *,
+    exclude: Sequence[str] = (),
+    key: str | None = None,
+    batch: Any = None,
 ) -> Understood:
-    """A module or a state dict, measured where its tensors lie, and understood.
+    """A module or a state dict, measured where its tensors lie, and understood; ``batch`` is one for the module.
 
     Raises:
         CheckpointError: a dictionary holds no state dict, or several and no key.
@@ -90,7 +107,23 @@ def understood_live(
     }
     parts = understand(checkpoint.entries, statistics, checkpoint.config)
     known = parts | {holding.name: settle(holding, parts[holding.name]) for holding in holdings}
-    return understood_from(checkpoint, statistics, known=known, unfilled=unfilled(checkpoint.entries, exclude))
+    one = understood_from(checkpoint, statistics, known=known, unfilled=unfilled(checkpoint.entries, exclude))
+    return one if batch is None or not isinstance(source, nn.Module) else _with_reach(one, source, batch)
+
+
+def _with_reach(one: Understood, model: nn.Module, batch: Any) -> Understood:
+    """The same with what a batch shows of gradients; that it shows nothing is said, and hides nothing else."""
+    checkpoint = one.checkpoint
+    try:
+        reached = reach(model, batch)
+    except BatchError as error:
+        return replace(one, checkpoint=replace(checkpoint, unread=(*checkpoint.unread, str(error))))
+    unseen = [name for name, when in reached.items() if when is Reach.UNSEEN and name in one.statistics]
+    if unseen:
+        more = f", and {len(unseen) - MOST_NAMED:,} more" if len(unseen) > MOST_NAMED else ""
+        note = f"{Reach.UNSEEN}: {', '.join(unseen[:MOST_NAMED])}{more}"
+        checkpoint = replace(checkpoint, notes=(*checkpoint.notes, note))
+    return replace(one, checkpoint=checkpoint, reached=reached)
 
 
 def _entries(holdings: Iterable[Holding]) -> dict[str, Entry]:

@@ -66,11 +66,11 @@ def holdings_of_module(module: nn.Module) -> Iterator[Holding]:
                 yield from _unflattened(prefix, parameter, modules)
                 continue
             about = _owner(path, owner, leaf, modules)
-            yield _holding(_unwrapped(prefix + leaf), parameter, is_flat=WRAPPERS[0] in prefix, **about)
+            yield _holding(unwrapped(prefix + leaf), parameter, is_flat=WRAPPERS[0] in prefix, **about)
         unsaved = owner._non_persistent_buffers_set
         for leaf, buffer in owner.named_buffers(recurse=False, remove_duplicate=False):
             about = _owner(path, owner, leaf, modules)
-            yield _holding(_unwrapped(prefix + leaf), buffer, is_buffer=True, is_saved=leaf not in unsaved, **about)
+            yield _holding(unwrapped(prefix + leaf), buffer, is_buffer=True, is_saved=leaf not in unsaved, **about)
 
 
 def _owner(path: str, owner: nn.Module, leaf: str, modules: Mapping[str, nn.Module]) -> dict[str, Any]:
@@ -124,11 +124,12 @@ def _unflattened(prefix: str, flat: Any, modules: Mapping[str, nn.Module]) -> It
         owner = modules.get(f"{prefix}{name.rpartition('.')[0]}".removesuffix("."))
         full = values.reshape(shape) if values.numel() == torch.Size(shape).numel() else values
         yield Holding(
-            _unwrapped(prefix + name), full, flat.dtype, shape, owner, name.rpartition(".")[2], is_trained=True
+            unwrapped(prefix + name), full, flat.dtype, shape, owner, name.rpartition(".")[2], is_trained=True
         )
 
 
-def _unwrapped(name: str) -> str:
+def unwrapped(name: str) -> str:
+    """The name of a parameter as a state dict has it, without what wrappers put into it."""
     for wrapper in WRAPPERS:
         name = name.replace(wrapper, "")
     return name

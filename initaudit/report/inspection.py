@@ -17,6 +17,7 @@ from initaudit.report.escaping import document, printable
 from initaudit.report.json import plain
 from initaudit.report.terminal import laid_out
 from initaudit.schemes import Scheme
+from initaudit.signal import told
 from initaudit.statistics.values import Statistics
 from initaudit.understanding import Understood
 
@@ -51,7 +52,8 @@ class Inspection:
 
 def inspection_of(understood: Understood) -> Inspection:
     """The inspection of a checkpoint that was read."""
-    recipe = describe(understood.model, Counter())
+    model = understood.model
+    recipe = (*describe(model, Counter()), *told(model))
     return Inspection(understood.checkpoint.path, recipe, tuple(_rows_of(understood)))
 
 

@@ -9,8 +9,10 @@ from initaudit.faults import Expectation
 from initaudit.findings import Finding
 from initaudit.groups import Group
 from initaudit.outcome import Audited, Outcome
+from initaudit.reach import Reach
 from initaudit.remedies import Remedy, laws_of
 from initaudit.report.escaping import document
+from initaudit.signal import growth_of, loss_of
 from initaudit.version import __version__
 
 SCHEMA = "initaudit/report/1"
@@ -79,6 +81,44 @@ def _checkpoint(one: Audited) -> dict[str, Any]:
         "skipped": one.skipped,
         "recipe": one.recipe,
         "notes": checkpoint.notes,
+        "reach": _reach(one),
+        "signal": _signal(one),
+    }
+
+
+def _reach(one: Audited) -> dict[str, Any] | None:
+    """How many parameters a batch gives a gradient when, and which do not get one at once; None without a batch."""
+    reached = one.model.reached
+    if reached is None:
+        return None
+    later = {name: when.value for name, when in reached.items() if when is not Reach.AT_ONCE}
+    return {"counts": {when.value: sum(said is when for said in reached.values()) for when in Reach}, "tensors": later}
+
+
+def _signal(one: Audited) -> dict[str, Any]:
+    """What the first forward pass gives: the loss, and the residual stream block after block; each None if unknown."""
+    loss, growth = loss_of(one.model), growth_of(one.model)
+    return {
+        "loss": loss
+        and {
+            "nats": loss.nats,
+            "least": loss.least,
+            "vocabulary": loss.vocabulary,
+            "logit_std": loss.std,
+            "head": loss.head.name,
+            "tied": loss.is_tied,
+            "rescaled_by": loss.rescaled_by or None,
+        },
+        "growth": growth
+        and {
+            "factor": growth.factor,
+            "start": growth.start,
+            "blocks": growth.signal,
+            "tokens": growth.tokens,
+            "correlation": growth.correlation,
+            "activation": growth.activation,
+            "assumed": growth.is_assumed,
+        },
     }
 
 

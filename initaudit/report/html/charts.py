@@ -16,7 +16,7 @@ import numpy as np
 import vl_convert
 from markupsafe import Markup
 
-from initaudit.depth import Chain, Lane, Level
+from initaudit.depth import Lane, Level
 from initaudit.report.escaping import printable
 from initaudit.report.html.densities import Density
 from initaudit.rule import Severity
@@ -115,38 +115,33 @@ def gains_of(lane: Lane, severities: dict[str, str], domain: tuple[float, float]
     return _svg({"layer": layers})
 
 
-def signal_of(chain: Chain, domain: tuple[float, float]) -> Markup:
-    """What is left of a signal behind each layer of a chain, and what would be, drawn by the recipe."""
-    count = len(chain.signal)
-    x = {"field": "depth", "type": "quantitative", "title": "behind layer", "axis": _whole_numbers(range(1, count + 1))}
+def signal_of(
+    signal: Sequence[float], words: Sequence[str], foretold: Sequence[float], title: str, domain: tuple[float, float]
+) -> Markup:
+    """A signal as it comes in and behind each layer or block, with words for each, and what the recipe foretells."""
+    count = len(signal) - 1
+    x = {"field": "depth", "type": "quantitative", "title": title, "axis": _whole_numbers(range(1, count + 1))}
     x |= {"scale": {"domain": _spread(0, count), "nice": False}}
     y = _log_axis("signal", domain) | {"field": "signal"}
     points = [
-        {
-            "depth": depth,
-            "signal": _within(value, domain),
-            "words": f"{printable(tensor.name, longest=LONGEST_NAME)}: signal {value:.3g} behind it",
-        }
-        for depth, (tensor, value) in enumerate(zip(chain.tensors, chain.signal, strict=True), start=1)
+        {"depth": depth, "signal": _within(value, domain), "words": said}
+        for depth, (value, said) in enumerate(zip(signal, words, strict=True))
     ]
-    start = {"depth": 0, "signal": 1.0, "words": "a signal of size 1 comes in"}
-    foretold = [
-        {"depth": depth, "signal": _within(value, domain)} for depth, value in enumerate(chain.predicted or (), start=1)
-    ]
+    expected = [{"depth": depth, "signal": _within(value, domain)} for depth, value in enumerate(foretold)]
     line = {"type": "line", "aria": False, "strokeWidth": 1.5}
     layers = [
         {
-            "data": {"values": [start, *foretold] if foretold else []},
+            "data": {"values": expected},
             "mark": {**line, "color": "var(--expected)", "strokeDash": [5, 3]},
             "encoding": {"x": x, "y": y},
         },
         {
-            "data": {"values": [start, *points]},
+            "data": {"values": points},
             "mark": {**line, "color": "var(--measured)"},
             "encoding": {"x": x, "y": y},
         },
         {
-            "data": {"values": [start, *points]},
+            "data": {"values": points},
             "mark": {"type": "circle", "size": 30, "opacity": 1, "color": "var(--measured)"},
             "encoding": {"x": x, "y": y, "description": {"field": "words"}},
         },

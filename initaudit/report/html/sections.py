@@ -21,6 +21,7 @@ from initaudit.report.html.rows import table_of
 from initaudit.report.inspection import shape_text
 from initaudit.report.text import byte_size, counted, magnitude, why_waived
 from initaudit.rule import Rule, Severity
+from initaudit.signal import growth_of
 
 MOST_OF_A_RULE, MOST_LINES = 12, 300
 """Findings of one rule that are shown in full, and those after them that are named in a line."""
@@ -103,6 +104,7 @@ class Section:
     folded_lanes: tuple[Figure, ...]
     lanes_left: int
     chains: tuple[Figure, ...]
+    stream: Figure | None
     table: dict[str, Any]
 
 
@@ -137,6 +139,7 @@ def section_of(one: Audited, rules: Mapping[str, Rule], number: int) -> Section:
         folded_lanes=tuple(drawn[FIRST_LANES:]),
         lanes_left=max(0, len(found) - MOST_LANES),
         chains=tuple(_chain_figures(path)),
+        stream=_stream_figure(one),
         table=table_of(
             one, severities, {name: [at for at in several if at in here] for name, several in anchors.items()}
         ),
@@ -281,8 +284,34 @@ def _chain_figures(found: Sequence[Chain]) -> Iterator[Figure]:
         domain = charts.domain_of((1.0, *chain.signal, *predicted))
         words = f"Behind {counted(len(chain.tensors), 'layer')} {chain.signal[-1]:.3g} of a signal of size 1 is left"
         words += f"; drawn by the recipe it would be {predicted[-1]:.3g}" if predicted else ""
+        words += f"; with {chain.activation} between"
         title = f"{_name(chain.tensors[0].name)} to {_name(chain.tensors[-1].name)}"
-        yield Figure(charts.signal_of(chain, domain), title, f"{words}.")
+        names = (
+            f"{_name(tensor.name)}: signal {size:.3g} behind it"
+            for tensor, size in zip(chain.tensors, chain.signal, strict=True)
+        )
+        said = ("a signal of size 1 comes in", *names)
+        foretold = (1.0, *predicted) if predicted else ()
+        yield Figure(charts.signal_of((1.0, *chain.signal), said, foretold, "behind layer", domain), title, f"{words}.")
+
+
+def _stream_figure(one: Audited) -> Figure | None:
+    """The residual stream behind each block, where it is known."""
+    growth = growth_of(one.model)
+    if growth is None:
+        return None
+    signal = (growth.start, *growth.signal)
+    words = (
+        f"Root mean square of {growth.start:.3g} before {counted(len(growth.signal), 'block')}, {growth.signal[0]:.3g}"
+        f" behind the first and {growth.signal[-1]:.3g} behind the last, for {growth.tokens} tokens and"
+        f" {growth.activation}{' (assumed)' if growth.is_assumed else ''}. Behind the last two tokens correlate by"
+        f" {growth.correlation:.2f}."
+    )
+    names = [f"block {number}: {size:.3g} behind it" for number, size in enumerate(growth.signal, start=1)]
+    said = (f"{growth.start:.3g} comes in", *names)
+    return Figure(
+        charts.signal_of(signal, said, (), "behind block", charts.domain_of(signal)), "residual stream", words
+    )
 
 
 def _listed(rows: Iterator[tuple[str, str]]) -> Iterator[Listed]:
