@@ -7,8 +7,7 @@ from pathlib import Path
 CONVERT = "load it where it comes from and save the state dict as safetensors"
 IN_KERAS = "load it in Keras and save its weights as safetensors"
 IN_FLAX = "load it in Flax and save the flattened parameters by safetensors.flax.save_file"
-DCP = "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pt"
-DCP_SLICES = f"holds slices of torch.distributed.checkpoint, which are not joined: {DCP}"
+DCP_SLICES = "is a part of a folder of torch.distributed.checkpoint: name the folder, which is read as a whole"
 UNPACK = "unpack it and name the weight file inside"
 WEB_PAGE = "is a web page, not a checkpoint: was the download refused?"
 ONNX = f"is an ONNX file, a program that was exported, not a checkpoint: {CONVERT}"
@@ -79,21 +78,9 @@ def foreign_file(name: str, beside: Set[str] = frozenset()) -> str | None:
 
 def foreign_folder(folder: Path, names: Set[str]) -> str | None:
     """What a folder that holds these names is, if it is one checkpoint in a format that is not read."""
-    if any(name.endswith(".distcp") for name in names) or (".metadata" in names and _is_pickle(folder / ".metadata")):
-        return f"is a folder of torch.distributed.checkpoint, whose slices are not joined: {DCP}"
     if names & ORBAX:
         return "is a folder of Orbax, which is not read: restore it there and save the parameters as safetensors"
     return None
-
-
-def _is_pickle(path: Path) -> bool:
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return file.read(1) == b"\x80"
-    except OSError:
-        return False
 
 
 def not_on_disk(path: Path) -> tuple[str, str] | None:
