@@ -36,7 +36,7 @@ class Stored:
 class Window(io.RawIOBase):
     """A range of a file, as a file of its own."""
 
-    def __init__(self, file: BinaryIO, begin: int, length: int) -> None:
+    def __init__(self, file: BinaryIO | io.FileIO, begin: int, length: int) -> None:
         super().__init__()
         self.file, self.begin, self.length, self.at = file, begin, length, 0
 

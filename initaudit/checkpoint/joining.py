@@ -169,21 +169,44 @@ class Joined:
     def _read_box(self, out: NDArray[np.void], low: Corner, high: Corner) -> None:
         for number in range(bisect_right(self.ends, low[0]), bisect_left(self.begins, high[0])):
             piece = self.pieces[number]
-            begin = tuple(map(max, low, piece.offsets))
-            end = tuple(min(top, o + size) for top, o, size in zip(high, piece.offsets, piece.sizes, strict=True))
-            if any(a >= b for a, b in zip(begin, end, strict=True)):
+            cut = cut_of(piece.offsets, piece.sizes, in_order(piece.sizes), low, high)
+            if cut is None:
                 continue
-            first = place([a - o for a, o in zip(begin, piece.offsets, strict=True)], piece.sizes)
-            last = place([b - 1 - o for b, o in zip(end, piece.offsets, strict=True)], piece.sizes)
-            size = (last - first + 1) * self.width
+            begin, size = cut.first * self.width, cut.spread * self.width
             if number in self.turned:
-                raw = self.turned[number][first * self.width :][:size]
+                raw = self.turned[number][begin : begin + size]
             else:
-                raw = self.joiner.span(piece.part, piece.begin + first * self.width, size)
-            lengths = tuple(b - a for a, b in zip(begin, end, strict=True))
-            steps = tuple(step * self.width for step in in_order(piece.sizes))
-            box = np.ndarray(lengths, f"V{self.width}", raw.data, strides=steps)
-            out[tuple(slice(a - o, b - o) for a, b, o in zip(begin, end, low, strict=True))] = box
+                raw = self.joiner.span(piece.part, piece.begin + begin, size)
+            out[cut.within] = cut.view(raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What a piece has of a box: elements ``within`` the box, spread over ``spread`` of the piece from ``first`` on."""
+
+    first: int
+    spread: int
+    lengths: tuple[int, ...]
+    strides: tuple[int, ...]
+    within: tuple[slice, ...]
+
+    def view(self, raw: NDArray[np.uint8]) -> NDArray[np.void]:
+        """The elements, of the bytes over which they are spread."""
+        width = len(raw) // self.spread
+        return np.ndarray(self.lengths, f"V{width}", raw.data, strides=tuple(step * width for step in self.strides))
+
+
+def cut_of(offsets: Corner, sizes: Corner, strides: Corner, low: Corner, high: Corner) -> Cut | None:
+    """What a piece has of a box of the whole, None where they have nothing in common."""
+    begin = tuple(map(max, low, offsets))
+    end = tuple(map(min, high, (o + size for o, size in zip(offsets, sizes, strict=True))))
+    if any(a >= b for a, b in zip(begin, end, strict=True)):
+        return None
+    first = sum((a - o) * step for a, o, step in zip(begin, offsets, strides, strict=True))
+    last = sum((b - 1 - o) * step for b, o, step in zip(end, offsets, strides, strict=True))
+    lengths = tuple(b - a for a, b in zip(begin, end, strict=True))
+    within = tuple(slice(a - o, b - o) for a, b, o in zip(begin, end, low, strict=True))
+    return Cut(first, last - first + 1, lengths, strides, within)
 
 
 def is_run(sizes: tuple[int, ...], shape: tuple[int, ...]) -> bool:
@@ -213,6 +236,9 @@ def boxes(begin: int, end: int, shape: tuple[int, ...]) -> Iterator[tuple[Corner
 
     Nearly always it is one: whole rows, or a part of one.
     """
+    if not shape:
+        yield (), ()
+        return
     inner = math.prod(shape[1:])
     at = begin
     while at < end:
