@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from initaudit.checkpoint import Checkpoint, Entry, find_checkpoints
+from initaudit.copies import with_keys, with_ties
 from initaudit.errors import CheckpointError, crash_text
 from initaudit.findings import Failure
 from initaudit.layers import understand
@@ -112,7 +113,12 @@ def read(
     if measured.wrong:
         note = _wrong_note(measured.wrong, with_files=len(checkpoint.shards) > 1)
         checkpoint = replace(checkpoint, notes=(*checkpoint.notes, note))
-    return understood_from(checkpoint, measured.statistics, unfilled=unfilled(checkpoint.entries, exclude))
+    statistics = with_keys(checkpoint, measured.statistics)
+    parts = understand(checkpoint.entries, statistics, checkpoint.config)
+    checkpoint = with_ties(checkpoint, statistics, parts)
+    counted = {entry.name for entry in checkpoint.entries if not entry.shared_with}
+    statistics = {name: values for name, values in statistics.items() if name in counted}
+    return understood_from(checkpoint, statistics, known=parts, unfilled=unfilled(checkpoint.entries, exclude))
 
 
 def _wrong_note(records: Sequence[tuple[str, str]], *, with_files: bool) -> str:

@@ -158,6 +158,43 @@ def test_torch_is_never_imported(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "False True"
 
 
+def tied() -> dict[str, torch.Tensor]:
+    """A head tied to its table, which this format stores twice, and a layer that is a copy of another."""
+    torch.manual_seed(1)
+    table = torch.randn(300, 40) * 0.02
+    layers = {f"h.{number}.weight": torch.randn(40, 40) * 0.15 for number in range(3)}
+    return {"wte.weight": table, **layers, "h.2.weight": layers["h.1.weight"], "lm_head.weight": table}
+
+
+def test_what_is_tied_and_stored_twice_is_one_and_a_copied_layer_is_not(tmp_path: Path) -> None:
+    cuts = {"wte.weight": ((100,), ()), "lm_head.weight": ((), (7,)), "h.1.weight": ((), (3,))}
+    folder = chunked(tmp_path / "dcp", tied(), cuts)
+    document = run("check", folder, "--output-format", "json", "--fail-on", "never").document
+    equal = {name for row in document["findings"] if row["rule"] == "IA105" for name in row["tensors"]}
+    assert equal == {"h.1.weight", "h.2.weight"}
+    reasons = {row["tensor"]: row["reason"] for row in document["not_judged"]}
+    assert reasons == {"lm_head.weight": "shares its memory with wte.weight"}
+    (folder / "config.json").write_text('{"tie_word_embeddings": false}')
+    document = run("check", folder, "--output-format", "json", "--fail-on", "never").document
+    equal = {name for row in document["findings"] if row["rule"] == "IA105" for name in row["tensors"]}
+    assert equal == {"h.1.weight", "h.2.weight", "wte.weight", "lm_head.weight"}
+
+
+def test_equality_is_one_of_values_not_of_sums(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    one = torch.randn(64, 200) * 0.1
+    other = one.clone()
+    other[40], other[41] = one[41], one[40]  # the same sums, in another order
+    keys = {}
+    for name, value in {"a.weight": one, "b.weight": other, "c.weight": one.clone()}.items():
+        for layout in ({}, {name: ((), (9,))}):
+            folder = chunked(tmp_path / f"{name}{len(layout)}", {name: value, "copy.weight": value}, layout)
+            key = measured(folder)[name].key
+            assert keys.setdefault(name, key) == key
+    assert keys["a.weight"] == keys["c.weight"] != keys["b.weight"]
+    assert keys["a.weight"] is not None
+
+
 # What is not whole, or was made to harm.
 
 

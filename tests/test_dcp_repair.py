@@ -106,6 +106,21 @@ def test_slices_in_safetensors_get_the_values_that_the_whole_would_get(
     assert torch.equal(torch.cat(halves), repaired["0.weight"])
 
 
+def test_what_is_tied_to_a_table_that_is_redrawn_stays_tied(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    table = torch.randn(300, 40)
+    table[7, 3] = float("nan")
+    layers = {f"h.{number}.weight": torch.randn(40, 40) * 0.15 for number in range(3)}
+    state = {"wte.weight": table, **layers, "lm_head.weight": table}
+    folder = chunked(tmp_path / "dcp", state, {"wte.weight": ((100,), ()), "lm_head.weight": ((), (7,))})
+    outcome = run("fix", folder, "--output", tmp_path / "out", "--scheme", "wte.weight=normal(std=0.02)")
+    assert outcome.status == 0, outcome.err
+    found = {name: torch.empty_like(value) for name, value in state.items()}
+    dcp.load(found, checkpoint_id=tmp_path / "out", no_dist=True)
+    assert not found["wte.weight"].isnan().any()
+    assert torch.equal(found["wte.weight"], found["lm_head.weight"])
+
+
 def test_a_folder_that_is_changed_or_shared_is_left_alone(tmp_path: Path) -> None:
     folder = chunked(tmp_path / "dcp", faulty(), CUTS)
     os.link(folder / "__1_0.distcp", tmp_path / "other")

@@ -105,11 +105,10 @@ def fix(
         for one, plan in zip(sound, plans, strict=True):
             copies: list[Copy] = []
             after: dict[str, Statistics] = {}
-            names = {redraw.tensor for redraw in plan.redraws}
             for shard in plan.checkpoint.shards:
                 made = [
                     stack.enter_context(copied(file, targets.beside(file), targets.kept))
-                    for file in files_of(shard, names)
+                    for file in files_of(shard, _rewritten(shard, plan))
                 ]
                 if not made:
                     continue
@@ -163,20 +162,26 @@ def _drawing() -> ModuleType:
 
 def _touched(plan: Plan) -> tuple[Shard, ...]:
     """The files that hold something of a tensor to be redrawn."""
-    names = {redraw.tensor for redraw in plan.redraws}
-    return tuple(file for shard in plan.checkpoint.shards for file in files_of(shard, names))
+    return tuple(file for shard in plan.checkpoint.shards for file in files_of(shard, _rewritten(shard, plan)))
+
+
+def _rewritten(shard: Shard, plan: Plan) -> dict[str, Redraw]:
+    """The redraws by the tensors of a shard that get them: what is tied to one, and stored by itself, gets the same."""
+    redraws = {redraw.tensor: redraw for redraw in plan.redraws}
+    tied = {entry.name: redraws[entry.shared_with] for entry in shard.entries if entry.shared_with in redraws}
+    return {**redraws, **(tied if shard.parts else {})}
 
 
 def _redraw(
     copies: Sequence[Copy], shard: Shard, one: Understood, plan: Plan, drawing: ModuleType, seed: int, device: str
 ) -> None:
     """Draw the tensors of a shard into the copies of its files."""
-    redraws = {redraw.tensor: redraw for redraw in plan.redraws}
+    redraws = _rewritten(shard, plan)
     by_path = {copy.source.path: copy for copy in copies}
     for entry in shard.entries:
         if entry.name in redraws:
-            remedy = redraws[entry.name].remedy
-            drawn = drawing.draw(entry, one.parts[entry.name], remedy, seed=seed, device=device)
+            name, remedy = redraws[entry.name].tensor, redraws[entry.name].remedy
+            drawn = drawing.draw(replace(entry, name=name), one.parts[name], remedy, seed=seed, device=device)
             if shard.parts:
                 overwrite_pieces(by_path, shard, entry, drawn)
             else:
@@ -193,6 +198,9 @@ def _measured(shard: Shard, copies: Sequence[Copy]) -> dict[str, Statistics]:
     else:
         again = reopen(shard, copies[0].path)
     require_same_entries(shard, again)
+    drawn = {
+        entry.name for entry in shard.entries if entry.name in drawn and (not entry.shared_with or not shard.parts)
+    }
     with open_sources(again, PIECE_BYTES) as sources:
         return {e.name: measure(sources.at(e), e) for e in again.entries if e.name in drawn}
 
