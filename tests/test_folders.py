@@ -346,6 +346,27 @@ def test_standard_input_is_named(path: str) -> None:
         assert outcome.err == f"initaudit: {path}: is standard input, which is not read: {why}\n"
 
 
+def test_what_ranks_have_written_by_other_tools_is_named_with_the_command_that_converts_it(tmp_path: Path) -> None:
+    torch.save({"a.weight": torch.randn(8, 8)}, tmp_path / "one.pt")
+    zero, megatron = tmp_path / "zero", tmp_path / "megatron"
+    for path in (
+        zero / "zero_pp_rank_0_mp_rank_00_model_states.pt",
+        megatron / "mp_rank_00" / "model_optim_rng.pt",
+        megatron / "mp_rank_01" / "model_optim_rng.pt",
+    ):
+        written(path, (tmp_path / "one.pt").read_bytes())
+    for asked in (zero, zero / "zero_pp_rank_0_mp_rank_00_model_states.pt"):
+        outcome = run("check", asked)
+        assert outcome.status == 2
+        assert "zero_to_fp32.py" in outcome.err
+    outcome = run("check", megatron)
+    assert outcome.status == 2
+    assert "tools/checkpoint/convert.py" in outcome.err
+    (megatron / "mp_rank_01" / "model_optim_rng.pt").unlink()
+    (megatron / "mp_rank_01").rmdir()  # one rank has whole tensors
+    assert run("check", megatron, "--fail-on", "never").status == 0
+
+
 # Slices of tensors in safetensors.
 
 
