@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from initaudit.checkpoint import Checkpoint, Entry, find_checkpoints
+from initaudit.equality import with_keys, with_ties
 from initaudit.errors import CheckpointError, crash_text
 from initaudit.findings import Failure
 from initaudit.layers import understand
@@ -119,7 +120,14 @@ def read(
     if measured.wrong:
         note = _wrong_note(measured.wrong, with_files=len(checkpoint.shards) > 1)
         checkpoint = replace(checkpoint, notes=(*checkpoint.notes, note))
-    return understood_from(checkpoint, measured.statistics, unfilled=unfilled(checkpoint.entries, exclude))
+    statistics = with_keys(checkpoint, measured.statistics)
+    blocks = Blocks(entry.name for entry in checkpoint.entries)
+    parts = understand(checkpoint.entries, statistics, checkpoint.config, blocks)
+    checkpoint = with_ties(checkpoint, statistics, parts)
+    counted = {entry.name for entry in checkpoint.entries if not entry.shared_with}
+    statistics = {name: values for name, values in statistics.items() if name in counted}
+    left = unfilled(checkpoint.entries, exclude)
+    return understood_from(checkpoint, statistics, known=parts, unfilled=left, blocks=blocks)
 
 
 def _wrong_note(records: Sequence[tuple[str, str]], *, with_files: bool) -> str:
@@ -136,9 +144,10 @@ def understood_from(
     *,
     known: Mapping[str, Part] | None = None,
     unfilled: tuple[str, ...] = (),
+    blocks: Blocks | None = None,
 ) -> Understood:
     """A checkpoint whose tensors have these statistics, understood as far as it is not ``known`` what they are."""
-    blocks = Blocks(entry.name for entry in checkpoint.entries)
+    blocks = blocks or Blocks(entry.name for entry in checkpoint.entries)
     parts = understand(checkpoint.entries, statistics, checkpoint.config, blocks) if known is None else dict(known)
     measured = (entry for entry in checkpoint.entries if entry.name in statistics)
     draws = (Draw(entry, parts[entry.name], statistics[entry.name]) for entry in measured)

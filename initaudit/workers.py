@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from initaudit.checkpoint.checksums import Checked, wrong_records
 from initaudit.checkpoint.reading import Reader, require_unchanged
+from initaudit.checkpoint.sources import open_sources
 from initaudit.checkpoint.values import Entry, Shard
 from initaudit.errors import CheckpointError
 from initaudit.statistics import PIECE_BYTES, Scratch, Statistics, measure
@@ -198,9 +199,9 @@ def measure_batch(batch: Shard, progress: Callable[[int], None] | None = None, *
     """The statistics of all tensors of a shard, or of a part of one; ``progress`` is told the bytes of each."""
     found = Measured()
     scratch = Scratch.new()
-    with Reader.opened(batch, PIECE_BYTES) as reader:
+    with open_sources(batch, PIECE_BYTES) as sources:
         for entry in batch.entries:
-            source = reader.at(entry)
+            source = sources.at(entry)
             found.statistics[entry.name] = measure(source, entry, scratch, histogram=histograms)
             if isinstance(source, Checked) and source.is_wrong:
                 if source.checksum.is_binding:

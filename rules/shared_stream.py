@@ -78,7 +78,7 @@ def shared_stream(model: Model) -> Iterator[Fault]:
 
 
 def _are_equal(tensors: list[Tensor]) -> bool:
-    return len({(tensor.shape, tensor.dtype, tensor.statistics.moments) for tensor in tensors}) == 1
+    return len({(tensor.shape, tensor.dtype, tensor.statistics.identity) for tensor in tensors}) == 1
 
 
 def _agree(tensors: list[Tensor]) -> bool:

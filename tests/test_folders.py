@@ -239,7 +239,7 @@ FOREIGN = {
     "hdf5": ("model.weights.h5", HDF5, "HDF5", "Keras"),
     "onnx": ("model.onnx", ONNX, "ONNX", "safetensors"),
     "msgpack": ("flax_model.msgpack", MSGPACK, "msgpack", "safetensors.flax"),
-    "distcp": ("__0_0.distcp", b"PK\x03\x04" + bytes(60), "torch.distributed.checkpoint", "dcp_to_torch"),
+    "distcp": ("__0_0.distcp", b"PK\x03\x04" + bytes(60), "torch.distributed.checkpoint", ""),
     "tensorflow": ("model.ckpt.data-00000-of-00001", bytes(64), "TensorFlow", "tf.train.load_checkpoint"),
     "saved-model": ("saved_model.pb", bytes(64), "SavedModel", "safetensors"),
     "npy": ("w.npy", b"\x93NUMPY\x01\0" + bytes(60), "NumPy", "numpy.savez"),
@@ -290,22 +290,20 @@ def test_a_repository_of_the_hub_is_audited_by_what_is_read_of_it(tmp_path: Path
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_folder_of_slices_is_named_with_a_way_on_and_hides_nothing(tmp_path: Path) -> None:
+def test_a_folder_of_chunks_that_is_not_whole_is_named_with_a_way_on_and_hides_nothing(tmp_path: Path) -> None:
     import torch.distributed.checkpoint as dcp
 
     dcp.save({"w": torch.randn(4, 4)}, checkpoint_id=tmp_path / "dcp", no_dist=True)
     written(tmp_path / "model.safetensors", mlp())
-    outcome = run("check", tmp_path, "--output-format", "json")
-    assert outcome.status == 2
-    (complaint,) = outcome.complaints
-    assert f"{tmp_path / 'dcp'}: is a folder of torch.distributed.checkpoint" in complaint
-    assert "dcp_to_torch" in complaint
-    assert len(outcome.document["checkpoints"]) == 1
+    assert run("check", tmp_path, "--output-format", "json", "--fail-on", "never").status == 0
     for name in (".metadata", "__0_0.distcp"):
-        assert "holds slices of torch.distributed.checkpoint" in run("check", tmp_path / "dcp" / name).err
+        assert "is a part of a folder of torch.distributed.checkpoint" in run("check", tmp_path / "dcp" / name).err
         (tmp_path / "dcp" / name).rename(tmp_path / name)  # each alone, and what is left
-        assert run("check", tmp_path / "dcp").status == 2
-        assert "torch.distributed.checkpoint" in run("check", tmp_path).err
+        outcome = run("check", tmp_path / "dcp")
+        assert outcome.status == 2
+        assert len(outcome.complaints) == 1
+        assert run("check", tmp_path).status == 2
+        (tmp_path / name).rename(tmp_path / "dcp" / name)
 
 
 @pytest.mark.parametrize("mark", ["manifest.ocdbt", "_CHECKPOINT_METADATA"])
@@ -348,6 +346,27 @@ def test_standard_input_is_named(path: str) -> None:
         assert outcome.err == f"initaudit: {path}: is standard input, which is not read: {why}\n"
 
 
+def test_what_ranks_have_written_by_other_tools_is_named_with_the_command_that_converts_it(tmp_path: Path) -> None:
+    torch.save({"a.weight": torch.randn(8, 8)}, tmp_path / "one.pt")
+    zero, megatron = tmp_path / "zero", tmp_path / "megatron"
+    for path in (
+        zero / "zero_pp_rank_0_mp_rank_00_model_states.pt",
+        megatron / "mp_rank_00" / "model_optim_rng.pt",
+        megatron / "mp_rank_01" / "model_optim_rng.pt",
+    ):
+        written(path, (tmp_path / "one.pt").read_bytes())
+    for asked in (zero, zero / "zero_pp_rank_0_mp_rank_00_model_states.pt"):
+        outcome = run("check", asked)
+        assert outcome.status == 2
+        assert "zero_to_fp32.py" in outcome.err
+    outcome = run("check", megatron)
+    assert outcome.status == 2
+    assert "tools/checkpoint/convert.py" in outcome.err
+    (megatron / "mp_rank_01" / "model_optim_rng.pt").unlink()
+    (megatron / "mp_rank_01").rmdir()  # one rank has whole tensors
+    assert run("check", megatron, "--fail-on", "never").status == 0
+
+
 # Slices of tensors in safetensors.
 
 
@@ -363,15 +382,41 @@ def slice_of(offsets: dict[str, list[int]], rows: int = 2) -> bytes:
     return file_of(header, data)
 
 
-def test_slices_of_tensors_are_refused(tmp_path: Path) -> None:
+def test_slices_of_tensors_are_joined_and_never_judged_alone(tmp_path: Path) -> None:
     first = written(tmp_path / "shard-00001-model-00001-of-00001.safetensors", slice_of({"a": [0, 0], "b": [0, 0]}))
     second = written(tmp_path / "shard-00002-model-00001-of-00001.safetensors", slice_of({"b": [2, 0]}))
-    for asked in ([tmp_path], [first, second], [first], [second]):
+    assert "2 tensors, 24 parameters" in run("check", tmp_path, "--fail-on", "never").out
+    for asked in ([first, second], [first], [second]):
         outcome = run("check", *asked)
         assert outcome.status == 2
-        assert len(outcome.complaints) == (1 if len(asked) == 1 and asked[0] != tmp_path else 2)
-        assert all("holds slices of tensors, such as 'b', which are not joined" in one for one in outcome.complaints)
+        assert len(outcome.complaints) == len(asked)
+        assert all("holds slices of tensors, such as 'b': name the folder" in one for one in outcome.complaints)
         assert "No findings" not in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("second", "why"),
+    [
+        ({"b": [3, 0]}, "lacks some of its elements"),
+        ({"b": [1, 0]}, "elements that are in two chunks"),
+        ({"b": [2]}, "does not say where its slice of 'b' begins"),
+    ],
+)
+def test_slices_that_make_up_no_tensor_are_refused(tmp_path: Path, second: dict[str, list[int]], why: str) -> None:
+    written(tmp_path / "shard-00001-model-00001-of-00001.safetensors", slice_of({"a": [0, 0], "b": [0, 0]}))
+    written(tmp_path / "shard-00002-model-00001-of-00001.safetensors", slice_of(second))
+    outcome = run("check", tmp_path)
+    assert outcome.status == 2
+    (complaint,) = outcome.complaints
+    assert why in complaint
+
+
+def test_a_file_of_slices_that_is_missing_between_others_is_said(tmp_path: Path) -> None:
+    for number, row in ((1, 0), (3, 2)):
+        written(tmp_path / f"shard-0000{number}-model-00001-of-00001.safetensors", slice_of({"b": [row, 0]}))
+    outcome = run("check", tmp_path)
+    assert outcome.status == 2
+    assert "lacks the file shard-00002" in outcome.err
 
 
 def test_whole_tensors_that_a_job_of_one_rank_wrote_are_audited(tmp_path: Path) -> None:

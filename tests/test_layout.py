@@ -53,9 +53,11 @@ ALLOWED = {
     "outcome": {"checkpoint", "findings", "groups", "model", "rule"},
     "baseline": {"errors", "locations", "outcome"},
     "depth": {"layers", "model", "names", "recipes", "remedies", "scale", "signal", "significance", "statistics"},
+    "equality": {"checkpoint", "layers", "statistics"},
     "workers": {"checkpoint", "errors", "statistics"},
     "understanding": {
         "checkpoint",
+        "equality",
         "errors",
         "findings",
         "layers",

@@ -2,15 +2,17 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
+from initaudit.checkpoint.dcp_folder import Joint, is_dcp_folder, read_dcp_folder
 from initaudit.checkpoint.files import read_text
 from initaudit.checkpoint.foreign import foreign_file, foreign_folder, not_on_disk
 from initaudit.checkpoint.interrupted import require_not_half_done, require_whole
+from initaudit.checkpoint.joined_slices import join_slices, sliced_files
 from initaudit.checkpoint.opening import SUFFIXES, open_weights, suffix_note
 from initaudit.checkpoint.sharded import INDEX_SUFFIX, read_index, shards_named_by
 from initaudit.checkpoint.subfolders import DEEPEST, MOST_NAMED, LeftOut, Listing, looked_through
@@ -36,10 +38,11 @@ Found = Checkpoint | CheckpointError
 def find_checkpoints(path: Path, key: str | None = None, *, recursive: bool = True) -> Iterator[Found]:
     """Each checkpoint that a path leads to, or the reason why one of them cannot be read.
 
-    A weight file and an index are one checkpoint. In a folder an index, if there is one, is one checkpoint of many
-    shards; else each weight file directly inside is a checkpoint of its own. Subfolders are looked through in the same
-    way, two levels deep, if it is to be ``recursive``. What is wrong with one file does not hide the others, so errors
-    are yielded, not raised. ``key`` leads to the state dict within files that nest it.
+    A weight file and an index are one checkpoint, and so is a folder of ``torch.distributed.checkpoint``. In any other
+    folder an index, if there is one, is one checkpoint of many shards, and so are files that hold slices; else each
+    weight file directly inside is a checkpoint of its own. Subfolders are looked through in the same way, two levels
+    deep, if it is to be ``recursive``. What is wrong with one file does not hide the others, so errors are yielded, not
+    raised. ``key`` leads to the state dict within files that nest it.
     """
     elsewhere = not_on_disk(path)
     if elsewhere is not None:
@@ -89,12 +92,13 @@ def _walk(folder: Path, key: str | None, left_out: LeftOut, depth: int | None) -
     except OSError as error:
         return [CheckpointError(folder, errno_text(error))]
     said = foreign_folder(folder, listing.names)
-    own = _directly_in(listing, key)
+    is_dcp = said is None and is_dcp_folder(folder, listing.names)
+    own = _as_dcp(listing, key) if is_dcp else _directly_in(listing, key)
     found: list[Found] = [*([CheckpointError(folder, said)] if said else []), *own]
-    if said is None:
+    if said is None and not is_dcp:
         left_out.add_foreign(listing)
     if depth is not None and said is None:
-        shards = [shard.path for one in own if isinstance(one, Checkpoint) for shard in one.shards]
+        shards = [path for one in own if isinstance(one, Checkpoint) for path in one.data_files]
         if any(isinstance(one, CheckpointError) for one in own):  # an index that is not whole has its shards as well
             indexes = [folder / name for name in listing.names if name.endswith(INDEX_SUFFIX)]
             shards += [shard for index in indexes for shard in shards_named_by(index)]
@@ -117,10 +121,33 @@ def _directly_in(listing: Listing, key: str | None) -> list[Found]:
         if len(checkpoints) < len(found):
             return found
         return _noted(found, _aside("left alone, since the index does not name it", aside))
+    sliced = sliced_files(weights)
+    joined = [_try_joint(listing.folder, lambda: join_slices(listing.folder, sliced), "safetensors")] if sliced else []
+    weights = [path for path in weights if path not in sliced]
     names = {path.name for path in weights}
     aside = [path.name for path in weights if _is_aside(path, names)]
     found = [_try_file(path, key) for path in weights if path.name not in aside]
+    return _noted(joined + found, _aside("left alone, since it lies beside the weights", aside))
+
+
+def _as_dcp(listing: Listing, key: str | None) -> list[Found]:
+    """The checkpoint of a folder of ``torch.distributed.checkpoint``; other weights in it are left alone."""
+    found = [_try_joint(listing.folder, lambda: read_dcp_folder(listing.folder, key), "dcp")]
+    aside = sorted(name for name in listing.names if is_named_as_weights(Path(name)))
     return _noted(found, _aside("left alone, since it lies beside the weights", aside))
+
+
+def _try_joint(folder: Path, read: Callable[[], Joint], form: str) -> Found:
+    """The checkpoint of a folder whose tensors are in pieces."""
+    try:
+        joint = read()
+    except CheckpointError as error:
+        return error
+    except Exception as error:  # as for files
+        return CheckpointError(folder, crash_text(error))
+    config, why_not = _read_config(folder)
+    notes = (*why_not, *_look_alikes(entry.name for entry in joint.shard.entries))
+    return Checkpoint(str(folder), form, (joint.shard,), config, notes, joint.aside)
 
 
 def _aside(reason: str, names: list[str]) -> list[str]:

@@ -7,8 +7,15 @@ from pathlib import Path
 CONVERT = "load it where it comes from and save the state dict as safetensors"
 IN_KERAS = "load it in Keras and save its weights as safetensors"
 IN_FLAX = "load it in Flax and save the flattened parameters by safetensors.flax.save_file"
-DCP = "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pt"
-DCP_SLICES = f"holds slices of torch.distributed.checkpoint, which are not joined: {DCP}"
+DCP_SLICES = "is a part of a folder of torch.distributed.checkpoint: name the folder, which is read as a whole"
+ZERO_PARTITION = (
+    "is a partition of DeepSpeed's ZeRO, which holds no whole tensors: python zero_to_fp32.py FOLDER OUTPUT "
+    "--safe_serialization"
+)
+MEGATRON_RANKS = (
+    "is a folder of Megatron's ranks, each with slices of tensors, which are not read: convert it by "
+    "tools/checkpoint/convert.py of Megatron-LM, or by AutoBridge.export_ckpt of Megatron Bridge"
+)
 UNPACK = "unpack it and name the weight file inside"
 WEB_PAGE = "is a web page, not a checkpoint: was the download refused?"
 ONNX = f"is an ONNX file, a program that was exported, not a checkpoint: {CONVERT}"
@@ -39,7 +46,8 @@ _MARKS = (
 _CONTENTS = tuple((re.compile(mark, re.DOTALL), said) for mark, said in _MARKS)
 
 _NAMES = (
-    (r".*\.distcp", DCP_SLICES),
+    (r".*\.distcp|\.metadata", DCP_SLICES),
+    (r"(bf16_|fp16_)?zero_pp_rank_\d+_mp_rank_\d+_(model|optim)_states\.pt", ZERO_PARTITION),
     (r".*\.gguf|.*\.ggml", GGUF),
     (r".*\.(h5|hdf5|keras)", f"is a file of Keras, HDF5 inside, which is not read: {IN_KERAS}"),
     (r".*\.onnx", ONNX),
@@ -55,6 +63,9 @@ _NAMES = (
     (r".*\.pdparams", f"is a file of PaddlePaddle, which is not read: {CONVERT}"),
 )
 _FILES = tuple((re.compile(name), said) for name, said in _NAMES)
+
+_RANK = re.compile(r"mp_rank_\d+(_\d+)*")
+"""How Megatron names the folders of its ranks; where there is one alone, its tensors are whole."""
 
 _URL = re.compile(r"(?i)(s3|gs|gcs|az|abfss?|azure|https?|hf|ftp|sftp|ssh|hdfs|r2|oss|file):/{1,3}(?=[^/])")
 _LOGIN = re.compile(r"//[^/@]*@")
@@ -79,21 +90,11 @@ def foreign_file(name: str, beside: Set[str] = frozenset()) -> str | None:
 
 def foreign_folder(folder: Path, names: Set[str]) -> str | None:
     """What a folder that holds these names is, if it is one checkpoint in a format that is not read."""
-    if any(name.endswith(".distcp") for name in names) or (".metadata" in names and _is_pickle(folder / ".metadata")):
-        return f"is a folder of torch.distributed.checkpoint, whose slices are not joined: {DCP}"
+    if sum(_RANK.fullmatch(name) is not None for name in names) > 1:
+        return MEGATRON_RANKS
     if names & ORBAX:
         return "is a folder of Orbax, which is not read: restore it there and save the parameters as safetensors"
     return None
-
-
-def _is_pickle(path: Path) -> bool:
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return file.read(1) == b"\x80"
-    except OSError:
-        return False
 
 
 def not_on_disk(path: Path) -> tuple[str, str] | None:

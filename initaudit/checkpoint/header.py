@@ -56,12 +56,23 @@ def read_shard(path: Path) -> Shard:
             formed safetensors file.
 
     """
+    shard, metadata = read_described(path)
+    require_whole_tensors(path, metadata, [entry.name for entry in shard.entries], read_metadata)
+    return shard
+
+
+def read_described(path: Path) -> tuple[Shard, object]:
+    """What one safetensors file holds, be it slices of tensors, and what it says of itself beside.
+
+    Raises:
+        CheckpointError: as for `read_shard`, but for slices.
+
+    """
     header, data_begin, status = _opened(path)
     parsed = _parse(path, header)
     entries = _entries(path, parsed, data_begin, status.st_size)
     _ask_safetensors(path, header)
-    require_whole_tensors(path, parsed.get(METADATA), [entry.name for entry in entries], read_metadata)
-    return Shard(path, Stamp.of(status), entries)
+    return Shard(path, Stamp.of(status), entries), parsed.get(METADATA)
 
 
 def read_metadata(path: Path) -> object:

@@ -48,6 +48,14 @@ class Made:
         return 0
 
 
+@dataclass(slots=True, eq=False)
+class Filled:
+    """An object of a class of a closed format: what it is called, and what it was filled with."""
+
+    kind: str
+    state: Any = None
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """A dictionary's key that is no string, by its text, whose hash is one that nobody can aim at.
@@ -105,14 +113,14 @@ class SavedTensor:
         return len(self.shape)
 
 
-def key_of(value: Any) -> "str | Key":
+def key_of(value: Any) -> "str | Key | Filled":
     """What a value is as the key of a dictionary: equal ones are equal, as far as Python has it so.
 
     Raises:
         ValueError: it is none, or too long to be one.
 
     """
-    if isinstance(value, str):
+    if isinstance(value, str | Filled):  # each object is a key of its own: nobody can aim at where it lies
         return value
     if isinstance(value, tuple):
         if len(value) > MOST_PARTS or any(isinstance(part, tuple) for part in value):

@@ -10,7 +10,7 @@ from initaudit.checkpoint import header
 from initaudit.checkpoint.archive import Record, read_records
 from initaudit.checkpoint.checksums import with_checksums
 from initaudit.checkpoint.files import open_file
-from initaudit.checkpoint.foreign import DCP_SLICES, foreign_file
+from initaudit.checkpoint.foreign import DCP_SLICES, ZERO_PARTITION, foreign_file
 from initaudit.checkpoint.values import Aside, Shard
 from initaudit.errors import CheckpointError, errno_text
 
@@ -49,9 +49,9 @@ def open_weights(path: Path, key: str | None = None) -> Opened:
     """
     descriptor, status = open_file(path)
     with os.fdopen(descriptor, "rb") as file:
-        # Archives of single tensors or slices in safetensors, and the pickle that says where each of them is.
-        if path.suffix == ".distcp" or path.name == ".metadata":
-            raise CheckpointError(path, DCP_SLICES)
+        # These begin as files that are read, and are parts of something.
+        if (said := foreign_file(path.name)) in (DCP_SLICES, ZERO_PARTITION):
+            raise CheckpointError(path, str(said))
         try:
             start = file.read(header.START_BYTES)
             opened = None if header.is_plausible(start, status.st_size) else _by_mark(path, file, status, start, key)

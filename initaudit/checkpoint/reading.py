@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
+from pathlib import Path
 from typing import Protocol, Self
 
 import numpy as np
@@ -86,17 +87,7 @@ class Reader:
 
         """
         piece = self.buffer[: end - begin]
-        filled = 0
-        try:
-            self.file.seek(begin)
-            while filled < len(piece):
-                got = self.file.readinto(piece[filled:].data)
-                if not got:
-                    where = f"nothing at byte {begin + filled:,}"
-                    raise CheckpointError(self.shard.path, f"shrank while it was read: {where}")
-                filled += got
-        except OSError as error:
-            raise CheckpointError(self.shard.path, errno_text(error)) from error
+        fill(piece, self.shard.path, self.file, begin)
         return piece
 
     def at(self, entry: Entry) -> Source:
@@ -134,6 +125,25 @@ class Reader:
         return np.frombuffer(data, np.uint8)[begin:end], zlib.crc32(data)
 
 
+def fill(piece: NDArray[np.uint8], path: Path, file: FileIO, begin: int) -> None:
+    """Read as many bytes as there is room for, from byte ``begin`` of an open file on.
+
+    Raises:
+        CheckpointError: the file ends before, or cannot be read.
+
+    """
+    filled = 0
+    try:
+        file.seek(begin)
+        while filled < len(piece):
+            got = file.readinto(piece[filled:].data)
+            if not got:
+                raise CheckpointError(path, f"shrank while it was read: nothing at byte {begin + filled:,}")
+            filled += got
+    except OSError as error:
+        raise CheckpointError(path, errno_text(error)) from error
+
+
 def gathered(raw: NDArray[np.uint8], entry: Entry) -> NDArray[np.uint8]:
     """The bytes of a tensor with strides in the order of its elements, from those it is spread over."""
     return np.frombuffer(scattered(raw, entry).tobytes(), np.uint8)
@@ -154,13 +164,27 @@ def scattered(raw: NDArray[np.uint8], entry: Entry) -> NDArray[np.void]:
 def require_unchanged(shard: Shard, descriptor: int | None = None) -> None:
     """See that a shard is the file whose header was read: the one that is open, or the one that has its name now.
 
+    Of one in parts each of these is looked at, unless it is a file that is open.
+
+    Raises:
+        CheckpointError: it is another, was written to, or is gone.
+
+    """
+    require_stamp(shard.path, shard.stamp, descriptor)
+    for part in shard.parts if descriptor is None else ():
+        require_stamp(part.path, part.stamp)
+
+
+def require_stamp(path: Path, stamp: Stamp, descriptor: int | None = None) -> None:
+    """See that a file, open or by its name, is the one of a stamp.
+
     Raises:
         CheckpointError: it is another, was written to, or is gone.
 
     """
     try:
-        status = os.stat(shard.path if descriptor is None else descriptor)  # noqa: PTH116 (a path, or an open file)
+        status = os.stat(path if descriptor is None else descriptor)  # noqa: PTH116 (a path, or an open file)
     except OSError as error:
-        raise CheckpointError(shard.path, f"went away while it was audited: {errno_text(error)}") from error
-    if Stamp.of(status) != shard.stamp:
-        raise CheckpointError(shard.path, "was changed while it was audited: check it again once it is written")
+        raise CheckpointError(path, f"went away while it was audited: {errno_text(error)}") from error
+    if Stamp.of(status) != stamp:
+        raise CheckpointError(path, "was changed while it was audited: check it again once it is written")

@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from initaudit.errors import CheckpointError, errno_text
 
@@ -18,11 +17,7 @@ METADATA = "__metadata__"
 SHARDING, OFFSETS = "DCP_SHARDING_INFO", "saved_offsets"
 """Where a file says of its tensors at which element of the whole each begins."""
 
-WAY_ON = (
-    "join them by consolidate_safetensors_files of torch.distributed.checkpoint, or save them by "
-    "HuggingFaceStorageWriter(enable_consolidation=True)"
-)
-
+WAY_ON = "name the folder, whose files are joined"
 
 ReadMetadata = Callable[[Path], object]
 """Gives the metadata of a file of safetensors, None where it has none."""
@@ -37,7 +32,7 @@ def require_whole_tensors(path: Path, metadata: object, names: Iterable[str], re
     """
     if not isinstance(metadata, Mapping) or SHARDING not in metadata:
         return
-    offsets = _offsets(metadata)
+    offsets = saved_offsets(metadata)
     if offsets is None:
         raise CheckpointError(path, f"its {SHARDING} cannot be read, so its tensors may be slices: {WAY_ON}")
     sliced = next((name for name in names if any(offsets.get(name, ()))), None)
@@ -48,9 +43,7 @@ def require_whole_tensors(path: Path, metadata: object, names: Iterable[str], re
             raise CheckpointError(path, f"what lies beside it cannot be listed: {errno_text(error)}") from error
         sliced = next((name for name in names if name in beside), None)
     if sliced is not None:
-        raise CheckpointError(
-            path, f"holds slices of tensors, such as {sliced[:200]!r}, which are not joined: {WAY_ON}"
-        )
+        raise CheckpointError(path, f"holds slices of tensors, such as {sliced[:200]!r}: {WAY_ON}")
 
 
 @lru_cache(maxsize=4)
@@ -66,17 +59,19 @@ def _continued_in(folder: Path, changed_ns: int, read_metadata: ReadMetadata) ->
         except (CheckpointError, OSError):  # what is wrong with it is said of it
             continue
         if isinstance(metadata, Mapping) and SHARDING in metadata:
-            names.update(name for name, offsets in (_offsets(metadata) or {}).items() if any(offsets))
+            names.update(name for name, offsets in (saved_offsets(metadata) or {}).items() if any(offsets))
     return frozenset(names)
 
 
-def _offsets(metadata: Mapping[str, Any]) -> dict[str, tuple[int, ...]] | None:
-    """At which element of the whole each tensor begins, None where it does not say so as torch does."""
+def saved_offsets(metadata: object) -> dict[str, tuple[int, ...]] | None:
+    """At which element of the whole each tensor of a file begins, None where it does not say so as torch does."""
+    if not isinstance(metadata, Mapping):
+        return None
     try:
         said = json.loads(metadata[SHARDING])
         offsets = {name: tuple(described[OFFSETS]) for name, described in said.items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    if not all(type(number) is int for row in offsets.values() for number in row):
+    if not all(type(number) is int and number >= 0 for row in offsets.values() for number in row):
         return None
     return offsets

@@ -21,8 +21,26 @@ LIVE = ("module", "state_dict")
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A box of a tensor's elements that lies by itself: from byte ``begin`` on of the part of that number.
+
+    It begins at ``offsets`` of the whole along each axis, and is ``sizes`` long.
+    """
+
+    part: int
+    offsets: tuple[int, ...]
+    sizes: tuple[int, ...]
+    begin: int
+    strides: tuple[int, ...] = ()
+    """How many elements apart neighbours along each axis lie; empty where they lie in order."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One tensor: ``dtype`` as safetensors spells it, and where it lies, bytes ``[begin, end)`` of a file or memory."""
+    """One tensor: ``dtype`` as safetensors spells it, and where it lies, bytes ``[begin, end)`` of a file or memory.
+
+    Of one that is in ``pieces`` these are bytes of the whole that they make up, one tensor behind the other.
+    """
 
     name: str
     dtype: str
@@ -40,6 +58,8 @@ class Entry:
     """The tensor within whose bytes its own lie, as those of a tied head or of a view do."""
     obstacle: str = ""
     """Why its values cannot be judged, whatever its dtype; empty where they can."""
+    pieces: tuple[Piece, ...] = ()
+    """The boxes that make it up, each element once, where it is not in one file as a whole."""
 
     @property
     def count(self) -> int:
@@ -94,8 +114,21 @@ class Checksum:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A file in which pieces of tensors lie."""
+
+    path: Path
+    stamp: Stamp
+    archives: tuple[tuple[int, int], ...] = ()
+    """Where in it the archives are, one for each piece, as `torch.distributed.checkpoint` writes them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Shard:
-    """One file of a checkpoint; ``entries`` are sorted by offset, so that reading them is sequential."""
+    """One file of a checkpoint; ``entries`` are sorted by offset, so that reading them is sequential.
+
+    Where tensors are in pieces it is all of their files, the ``parts``, and ``path`` the one that says what is where.
+    """
 
     path: Path
     stamp: Stamp
@@ -108,6 +141,7 @@ class Shard:
     """The records of an archive that are held against their checksums; empty where it has none."""
     sums: Mapping[str, Checksum] = field(default_factory=dict)
     """The checksums of those records that are one tensor and no more, by its name."""
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +172,16 @@ class Checkpoint:
         if self.format in LIVE:
             return ()
         path = Path(self.path)
-        return (path, *(shard.path for shard in self.shards), *(path.parent / name for name in CONFIG_NAMES))
+        folder = path if path.is_dir() else path.parent
+        parts = (part.path for shard in self.shards for part in shard.parts)
+        return (path, *(shard.path for shard in self.shards), *parts, *(folder / name for name in CONFIG_NAMES))
+
+    @property
+    def data_files(self) -> tuple[Path, ...]:
+        """The files that hold its tensors, and those that say where."""
+        return tuple(
+            dict.fromkeys(path for shard in self.shards for path in (shard.path, *(p.path for p in shard.parts)))
+        )
 
     @property
     def bytes(self) -> int:

@@ -7,11 +7,13 @@ record or, as PyTorch writes archives, behind it.
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import FileIO
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from initaudit.checkpoint.archive import Record, read_records
+from initaudit.checkpoint.chunks import Window
 from initaudit.errors import CheckpointError, errno_text
 from initaudit.repair.patching import PIECE_BYTES, Copy
 
@@ -27,34 +29,45 @@ DIRECTORY_ENTRY = struct.Struct("<4s24xHHH12x")
 """Of an entry in the directory: its mark and the lengths of the name, of what follows that, and of the comment."""
 
 
-def mend_checksums(copy: Copy) -> None:
+def mend_checksums(copy: Copy, archives: Sequence[tuple[int, int]] = ()) -> None:
     """Make the checksums of a patched archive those of its records; nothing where the file is none.
+
+    ``archives`` are the ranges of bytes of those that a file holds, where it is not one as a whole.
 
     Raises:
         CheckpointError: the file cannot be read or written.
 
     """
-    written = [entry for entry in copy.source.entries if entry.name in copy.digests]
+    written = [(entry.begin, entry.end) for entry in copy.source.entries if entry.name in copy.digests]
     try:
         with copy.path.open("r+b", buffering=0) as file:
-            if file.read(len(MARK)) != MARK:
-                return
-            records = read_records(copy.path, file, copy.source.stamp.size)
-            if not any(record.checksum for record in records.values()):  # they were not written, and one alone is odd
-                return
-            for record, info, entry_at in _directory(copy.path, file, records):
-                if any(entry.begin < record.end and record.begin < entry.end for entry in written):
-                    checksum = struct.pack("<I", _checksum(file, record))
-                    places = [entry_at + IN_DIRECTORY, _beside(file, record, info)]
-                    for place in places:
-                        file.seek(place)
-                        file.write(checksum)
-                        copy.mended.append((place, place + len(checksum)))
+            for begin, end in archives or [(0, copy.source.stamp.size)]:
+                within = [(a - begin, b - begin) for a, b in written if a < end and begin < b]
+                if within:
+                    _mend(copy, file, begin, end - begin, within)
     except OSError as error:
         raise CheckpointError(copy.source.path, f"cannot be rewritten: {errno_text(error)}") from error
 
 
-def _directory(path: Path, file: FileIO, records: dict[str, Record]) -> Iterator[tuple[Record, zipfile.ZipInfo, int]]:
+def _mend(copy: Copy, file: FileIO, begin: int, length: int, written: Sequence[tuple[int, int]]) -> None:
+    """The same for what may be one archive, ``written`` to within it."""
+    window = cast("BinaryIO", Window(file, begin, length))
+    if window.read(len(MARK)) != MARK:
+        return
+    records = read_records(copy.path, window, length)
+    if not any(record.checksum for record in records.values()):  # they were not written, and one alone is odd
+        return
+    for record, info, entry_at in list(_directory(copy.path, window, records)):
+        if any(a < record.end and record.begin < b for a, b in written):
+            checksum = struct.pack("<I", _checksum(copy.path, window, record))
+            places = [entry_at + IN_DIRECTORY, _beside(window, record, info)]
+            for place in places:
+                file.seek(begin + place)
+                file.write(checksum)
+                copy.mended.append((begin + place, begin + place + len(checksum)))
+
+
+def _directory(path: Path, file: BinaryIO, records: dict[str, Record]) -> Iterator[tuple[Record, zipfile.ZipInfo, int]]:
     """The records, each with what the directory says of it and where."""
     with zipfile.ZipFile(file) as archive:
         infos, at = archive.infolist(), archive.start_dir
@@ -68,7 +81,7 @@ def _directory(path: Path, file: FileIO, records: dict[str, Record]) -> Iterator
         at += DIRECTORY_ENTRY.size + name + extra + comment
 
 
-def _beside(file: FileIO, record: Record, info: zipfile.ZipInfo) -> int:
+def _beside(file: BinaryIO, record: Record, info: zipfile.ZipInfo) -> int:
     """Where the checksum stands that is not in the directory."""
     if not info.flag_bits & BEHIND:
         return info.header_offset + IN_HEADER
@@ -76,13 +89,13 @@ def _beside(file: FileIO, record: Record, info: zipfile.ZipInfo) -> int:
     return record.end + (len(BEHIND_MARK) if file.read(len(BEHIND_MARK)) == BEHIND_MARK else 0)
 
 
-def _checksum(file: FileIO, record: Record) -> int:
+def _checksum(path: Path, file: BinaryIO, record: Record) -> int:
     checksum, at = 0, record.begin
     file.seek(at)
     while at < record.end:
         piece = file.read(min(PIECE_BYTES, record.end - at))
         if not piece:
-            raise CheckpointError(str(file.name), "shrank while it was rewritten: nothing was changed")
+            raise CheckpointError(path, "shrank while it was rewritten: nothing was changed")
         checksum = zlib.crc32(piece, checksum)
         at += len(piece)
     return checksum

@@ -11,7 +11,8 @@ from types import ModuleType
 from initaudit.audit import judge
 from initaudit.checkpoint.foreign import not_on_disk
 from initaudit.checkpoint.opening import reopen
-from initaudit.checkpoint.reading import Reader
+from initaudit.checkpoint.rejoining import rejoin
+from initaudit.checkpoint.sources import open_sources
 from initaudit.checkpoint.values import Checkpoint, Shard
 from initaudit.errors import InitauditError, is_want_of_memory
 from initaudit.findings import Failure
@@ -27,6 +28,7 @@ from initaudit.repair.patching import (
     require_same_entries,
     settle,
 )
+from initaudit.repair.pieces import archives_of, files_of, overwrite_pieces
 from initaudit.repair.planning import plan_repair
 from initaudit.repair.sharing import without_shared
 from initaudit.repair.targets import Destination, Targets
@@ -101,14 +103,21 @@ def fix(
             require_patchable(_touched(plan), plan.before.keys())
         targets.prepare(stack)
         for one, plan in zip(sound, plans, strict=True):
-            copies = []
-            for shard in _touched(plan):
-                copy = stack.enter_context(copied(shard, targets.beside(shard), targets.kept))
-                _redraw(copy, one, plan, drawing, seed, device)
-                mend_checksums(copy)
-                targets.add(copy, settle(copy))
-                copies.append(copy)
-            after = _measured(copies)
+            copies: list[Copy] = []
+            after: dict[str, Statistics] = {}
+            for shard in plan.checkpoint.shards:
+                made = [
+                    stack.enter_context(copied(file, targets.beside(file), targets.kept))
+                    for file in files_of(shard, _rewritten(shard, plan))
+                ]
+                if not made:
+                    continue
+                _redraw(made, shard, one, plan, drawing, seed, device)
+                for copy in made:
+                    mend_checksums(copy, archives_of(shard, copy.source.path))
+                    targets.add(copy, settle(copy))
+                copies += made
+                after |= _measured(shard, made)
             repaired += _outcomes(plan, after, copies)
             still += _still_reported(one, plan, after, rules, reading.exclude)
         targets.take_names()
@@ -152,29 +161,48 @@ def _drawing() -> ModuleType:
 
 
 def _touched(plan: Plan) -> tuple[Shard, ...]:
-    """The shards that hold a tensor to be redrawn."""
-    names = {redraw.tensor for redraw in plan.redraws}
-    return tuple(shard for shard in plan.checkpoint.shards if any(entry.name in names for entry in shard.entries))
+    """The files that hold something of a tensor to be redrawn."""
+    return tuple(file for shard in plan.checkpoint.shards for file in files_of(shard, _rewritten(shard, plan)))
 
 
-def _redraw(copy: Copy, one: Understood, plan: Plan, drawing: ModuleType, seed: int, device: str) -> None:
+def _rewritten(shard: Shard, plan: Plan) -> dict[str, Redraw]:
+    """The redraws by the tensors of a shard that get them: what is tied to one, and stored by itself, gets the same."""
     redraws = {redraw.tensor: redraw for redraw in plan.redraws}
-    for entry in copy.source.entries:
+    tied = {entry.name: redraws[entry.shared_with] for entry in shard.entries if entry.shared_with in redraws}
+    return {**redraws, **(tied if shard.parts else {})}
+
+
+def _redraw(
+    copies: Sequence[Copy], shard: Shard, one: Understood, plan: Plan, drawing: ModuleType, seed: int, device: str
+) -> None:
+    """Draw the tensors of a shard into the copies of its files."""
+    redraws = _rewritten(shard, plan)
+    by_path = {copy.source.path: copy for copy in copies}
+    for entry in shard.entries:
         if entry.name in redraws:
-            remedy = redraws[entry.name].remedy
-            overwrite(copy, entry, drawing.draw(entry, one.parts[entry.name], remedy, seed=seed, device=device))
-    digest_shared(copy)
+            name, remedy = redraws[entry.name].tensor, redraws[entry.name].remedy
+            drawn = drawing.draw(replace(entry, name=name), one.parts[name], remedy, seed=seed, device=device)
+            if shard.parts:
+                overwrite_pieces(by_path, shard, entry, drawn)
+            else:
+                overwrite(by_path[shard.path], entry, drawn)
+    if not shard.parts:  # pieces share no bytes
+        digest_shared(by_path[shard.path])
 
 
-def _measured(copies: Iterable[Copy]) -> dict[str, Statistics]:
+def _measured(shard: Shard, copies: Sequence[Copy]) -> dict[str, Statistics]:
     """The statistics of what was drawn, read back from the copies as a checkpoint is."""
-    found: dict[str, Statistics] = {}
-    for copy in copies:
-        shard = reopen(copy.source, copy.path)
-        require_same_entries(copy, shard)
-        with Reader.opened(shard, PIECE_BYTES) as reader:
-            found |= {e.name: measure(reader.at(e), e) for e in shard.entries if e.name in copy.digests}
-    return found
+    drawn = {name for copy in copies for name in copy.digests}
+    if shard.parts:
+        again = rejoin(shard, {copy.source.path: copy.path for copy in copies})
+    else:
+        again = reopen(shard, copies[0].path)
+    require_same_entries(shard, again)
+    drawn = {
+        entry.name for entry in shard.entries if entry.name in drawn and (not entry.shared_with or not shard.parts)
+    }
+    with open_sources(again, PIECE_BYTES) as sources:
+        return {e.name: measure(sources.at(e), e) for e in again.entries if e.name in drawn}
 
 
 def _outcomes(plan: Plan, after: Mapping[str, Statistics], copies: Iterable[Copy]) -> list[Repaired]:

@@ -93,7 +93,7 @@ class Targets:
 
         """
         if self._to.in_place:
-            for folder in sorted({shard.path.parent for shard in checkpoint.shards}):
+            for folder in sorted({path.parent for path in checkpoint.data_files}):
                 self._locks.take(folder)
 
     def leftovers(self, shards: Iterable[Shard]) -> Iterator[Path]:
@@ -123,7 +123,7 @@ class Targets:
         if not self.folder.is_dir():
             raise InitauditError(f"{self.folder}: no such folder to write to")
         if self._to_folder:
-            weights = {shard.path for checkpoint in checkpoints for shard in checkpoint.shards}
+            weights = {path for checkpoint in checkpoints for path in checkpoint.data_files}
             self._company = company_of(self._root, weights, self.target)
             self.notes += self._company.notes
             size = sum(_readable_size(self._root / companion.name) for companion in _files(self._company))

@@ -101,15 +101,19 @@ def _result(places: Places, finding: Group, numbers: Mapping[str, int]) -> dict[
 
 
 def _places(one: Audited) -> Places:
-    return {entry.name: (shard.path, entry) for shard in one.checkpoint.shards for entry in shard.entries}
+    return {
+        entry.name: (shard.parts[entry.pieces[0].part].path if entry.pieces else shard.path, entry)
+        for shard in one.checkpoint.shards
+        for entry in shard.entries
+    }
 
 
 def _location(places: Places, finding: Group, tensor: str) -> dict[str, Any]:
-    """The tensor's bytes in its file; GitHub wants a line as well."""
+    """The tensor's bytes in its file, or the file of the first of its pieces; GitHub wants a line as well."""
     path, region = Path(finding.checkpoint), {"startLine": 1}
     if tensor in places:
         path, entry = places[tensor]
-        if entry.begin < entry.end:  # what was never materialised has no bytes
+        if entry.begin < entry.end and not entry.pieces:  # what was never materialised has no bytes
             region |= {"byteOffset": entry.begin, "byteLength": entry.end - entry.begin}
     return {
         "physicalLocation": {"artifactLocation": {"uri": _uri(in_repository(path))}, "region": region},

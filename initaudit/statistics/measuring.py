@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from initaudit.checkpoint.reading import Source, in_huge_page
 from initaudit.checkpoint.values import Entry
 from initaudit.statistics.dtypes import Floats, decode, width
-from initaudit.statistics.grid import PIECE_ELEMENTS, Grid, Piece
+from initaudit.statistics.grid import PIECE_ELEMENTS, Grid, Piece, fixed_odds
 from initaudit.statistics.histogram import Sampler
 from initaudit.statistics.moments import merge, moments_of
 from initaudit.statistics.sample import SAMPLED, sample_of
@@ -122,6 +122,29 @@ def _measure(reader: Source, entry: Entry, scratch: Scratch, sampler: Sampler | 
         column_spread=units.column_spread,
         is_symmetric=not constant and units.is_symmetric,
     )
+
+
+def exact_key(reader: Source, entry: Entry) -> int:
+    """A key of a tensor's values and their places: Σ word · odd random number, mod 2^64, over all elements.
+
+    It is a sum of whole numbers, so that neither order nor pieces matter; of unequal tensors it agrees with a
+    probability of 2^-63 or so.
+
+    Raises:
+        CheckpointError: the file ends before the tensor does, or cannot be read.
+
+    """
+    odds, at = fixed_odds(), 0
+    total = np.uint64(0)
+    with np.errstate(over="ignore"):
+        for _, words in _read_words(reader, entry, Grid.of(entry.shape)):
+            while words.size:
+                turn, place = divmod(at, PIECE_ELEMENTS)
+                part = words[: PIECE_ELEMENTS - place].astype(np.uint64)
+                sums = (part * odds[place : place + part.size]).sum(dtype=np.uint64)
+                total += sums * odds[turn % PIECE_ELEMENTS]  # they repeat, so each round has a factor of its own
+                words, at = words[part.size :], at + part.size
+    return int(total)
 
 
 def _edge(minimum: float, maximum: float, dtype: np.dtype[Any]) -> float:

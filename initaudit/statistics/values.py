@@ -122,6 +122,13 @@ class Statistics:
     """Whether it is a square matrix that equals its own transpose."""
     histogram: Histogram | None = None
     """The shape of its values, where it was asked for."""
+    key: int | None = None
+    """A sum of its words, each by its place, that equal tensors have in common; of those that look like another."""
+
+    @property
+    def identity(self) -> object:
+        """What equal tensors of one shape and dtype have in common: the exact key or, without one, all moments."""
+        return (self.moments, self.minimum, self.maximum) if self.key is None else self.key
 
     @property
     def nonfinite(self) -> int:
