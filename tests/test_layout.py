@@ -17,6 +17,7 @@ ALLOWED = {
     "errors": set(),
     "version": set(),
     "laws": {"errors"},
+    "draws": {"errors", "laws"},
     "checkpoint": {"errors"},
     "statistics": {"checkpoint"},
     "layers": {"checkpoint", "statistics"},
@@ -79,6 +80,7 @@ ALLOWED = {
         "audit",
         "checkpoint",
         "conventions",
+        "draws",
         "errors",
         "findings",
         "laws",
@@ -89,6 +91,7 @@ ALLOWED = {
         "rule",
         "statistics",
         "understanding",
+        "workers",
     },
     "report": {
         "checkpoint",

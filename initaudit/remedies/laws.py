@@ -2,13 +2,18 @@
 
 import math
 
+import numpy as np
+
 from initaudit.laws import FAMILIES, Law, LawError, settle, shrink
 from initaudit.model import Model, Tensor
 from initaudit.remedies.setting import setting_of
 from initaudit.remedies.values import Remedy, constant
 
 DIGITS = 7
-"""Significant digits of a law's numbers: beyond them sums differ between processors."""
+"""Significant digits of a law's numbers: beyond them sums differ between processors. A draw is made by these."""
+
+EXACT_DIGITS = 10
+"""One more than tell any two values of float32 apart."""
 
 NOT_DRAWN = {
     "sinusoidal": "the order of its sines and cosines is the model's own",
@@ -97,8 +102,16 @@ def _law_of(remedy: Remedy) -> Law:
     if family == "trunc_normal":
         given["std"] /= shrink(given["cut"])
     takes = {name for form in FAMILIES[family] for name, _ in form}
-    return Law.of(family, **{name: _rounded(value) for name, value in given.items() if name in takes})
+    rounded = _held if family == "constant" else _rounded
+    return Law.of(family, **{name: rounded(value) for name, value in given.items() if name in takes})
 
 
 def _rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
+
+
+def _held(value: float) -> float:
+    """The value of a constant in the fewest digits that give the same float32, all of them where it is none."""
+    with np.errstate(over="ignore"):
+        shorter = (float(f"{value:.{digits}g}") for digits in range(DIGITS, EXACT_DIGITS))
+        return next((found for found in shorter if np.float32(found) == np.float32(value) == value), value)

@@ -1,22 +1,20 @@
 """The whole of a repair: audit, plan, draw into copies, audit these again, and give them their names."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from threading import Thread
-from types import ModuleType
 
 from initaudit.audit import judge
 from initaudit.checkpoint.foreign import not_on_disk
 from initaudit.checkpoint.opening import reopen
 from initaudit.checkpoint.reading import Reader
 from initaudit.checkpoint.values import Checkpoint, Shard
-from initaudit.errors import InitauditError, is_want_of_memory
 from initaudit.findings import Failure
 from initaudit.remedies import Wish
 from initaudit.repair.checksums import mend_checksums
+from initaudit.repair.drawing import Draftsman
 from initaudit.repair.locks import Locks
 from initaudit.repair.patching import (
     Copy,
@@ -54,14 +52,12 @@ def fix(
 
     Raises:
         CheckpointError: something cannot be written, or was changed meanwhile; the original is as it was.
-        InitauditError: torch is missing, or the device.
+        InitauditError: the device is missing, or torch, which draws on it.
 
     """
     elsewhere = not_on_disk(path)
     if elsewhere is not None:
         return Repair(seed, device, None, (), (), (Failure(*elsewhere),), ())
-    if not destination.is_dry:
-        Thread(target=_warm_up, daemon=True).start()
     with ExitStack() as stack:
         locks = stack.enter_context(Locks(told))
         targets = Targets(path, destination, locks)
@@ -92,8 +88,8 @@ def fix(
             )
             notes = (*locks.notes, *targets.notes, *notes)
             return Repair(seed, device, None, planned, unrepaired, failures, notes, files)
-        drawing = _drawing()
-        device = drawing.device_of(device)
+        fillings = [redraw.filling for plan in plans for redraw in plan.redraws]
+        draftsman = stack.enter_context(Draftsman(seed, device, reading.workers, fillings))
         repaired: list[Repaired] = []
         still: list[Unrepaired] = []
         targets.require((one.checkpoint for one in sound), (shard for plan in plans for shard in _touched(plan)))
@@ -104,7 +100,7 @@ def fix(
             copies = []
             for shard in _touched(plan):
                 copy = stack.enter_context(copied(shard, targets.beside(shard), targets.kept))
-                _redraw(copy, one, plan, drawing, seed, device)
+                _redraw(copy, plan, draftsman)
                 mend_checksums(copy)
                 targets.add(copy, settle(copy))
                 copies.append(copy)
@@ -112,8 +108,10 @@ def fix(
             repaired += _outcomes(plan, after, copies)
             still += _still_reported(one, plan, after, rules, reading.exclude)
         targets.take_names()
-        notes = (*locks.notes, *targets.notes, *notes)
-        return Repair(seed, device, targets.target, tuple(repaired), (*unrepaired, *still), failures, notes, files)
+        notes = (*locks.notes, *targets.notes, *draftsman.notes, *notes)
+        return Repair(
+            seed, draftsman.device, targets.target, tuple(repaired), (*unrepaired, *still), failures, notes, files
+        )
 
 
 def _is_output(one: Understood | Failure, root: Path, destination: Destination) -> bool:
@@ -132,37 +130,17 @@ def _without_use(sound: Iterable[Understood], wishes: Iterable[Wish], exclude: I
             yield f"{said} {glob}: no tensor has such a name"
 
 
-def _warm_up() -> None:
-    """Import torch, which takes a second, while the checkpoint is read."""
-    with suppress(ImportError):
-        import initaudit.repair.drawing  # noqa: F401 (for the torch that it imports)
-
-
-def _drawing() -> ModuleType:
-    """The module that draws, which needs torch."""
-    try:
-        from initaudit.repair import drawing
-    except ImportError as error:
-        if is_want_of_memory(error):
-            raise InitauditError("there is not enough memory to load torch, with which fix draws") from error
-        raise InitauditError(
-            f"fix draws with torch, which is not installed ({error}): pip install 'initaudit[torch]'"
-        ) from error
-    return drawing
-
-
 def _touched(plan: Plan) -> tuple[Shard, ...]:
     """The shards that hold a tensor to be redrawn."""
     names = {redraw.tensor for redraw in plan.redraws}
     return tuple(shard for shard in plan.checkpoint.shards if any(entry.name in names for entry in shard.entries))
 
 
-def _redraw(copy: Copy, one: Understood, plan: Plan, drawing: ModuleType, seed: int, device: str) -> None:
+def _redraw(copy: Copy, plan: Plan, draftsman: Draftsman) -> None:
     redraws = {redraw.tensor: redraw for redraw in plan.redraws}
     for entry in copy.source.entries:
         if entry.name in redraws:
-            remedy = redraws[entry.name].remedy
-            overwrite(copy, entry, drawing.draw(entry, one.parts[entry.name], remedy, seed=seed, device=device))
+            overwrite(copy, entry, draftsman.draw(entry.name, redraws[entry.name].filling))
     digest_shared(copy)
 
 
