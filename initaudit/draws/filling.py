@@ -12,7 +12,7 @@ from initaudit.draws.casting import WIDTHS, cast
 from initaudit.draws.families import drawn_values, table_values
 from initaudit.draws.matrices import identity, orthogonal, sparse
 from initaudit.draws.words import Stream
-from initaudit.laws import Law, LawError, Setting, evaluate
+from initaudit.laws import Law, LawError, Setting, evaluate, settle
 
 STREAM = 1
 """The number of this way to draw: another one has another number, and a report says by which it was drawn."""
@@ -89,6 +89,13 @@ def drawn(
     arrays: Arrays, filling: Filling, seed: int, name: str, begin: int, end: int, chunk: int = CHUNK
 ) -> NDArray[np.uint8]:
     """The bytes of the values ``[begin, end)`` of a tensor, in the order of memory."""
+    with np.errstate(over="ignore"):  # what is too large for float64 is an infinity, as in torch
+        return _drawn(arrays, filling, seed, name, begin, end, chunk)
+
+
+def _drawn(
+    arrays: Arrays, filling: Filling, seed: int, name: str, begin: int, end: int, chunk: int
+) -> NDArray[np.uint8]:
     if filling.is_whole:
         whole = cast(arrays, _whole(arrays, filling, seed, name), filling.dtype)
         width = WIDTHS[filling.dtype]
@@ -187,6 +194,7 @@ def _require_fitting(law: Law, filling: Filling) -> None:
         raise LawError(f"{law} names {', '.join(sorted(law.names))}: a draw takes numbers")
     if law.family in NOT_DRAWN:
         raise LawError(f"{law} is not drawn")
+    settle(law, Setting())
     if law.family in MATRICES:
         if rank < 2 or not filling.count:
             raise LawError(f"{law} fills matrices, and no tensor of shape {list(shape)}")

@@ -14,7 +14,8 @@ from initaudit.draws.words import Stream
 
 HIGH_BITS, LOW_BITS = 22, 20
 """A factor is rounded to a part of 22 bits and one of 20 after these. Of vectors of length one, with up to 2^20
-elements, all sums of products stay below 2^53; what is left out is 2^-43 of the longest."""
+elements, all sums of products stay below 2^53. What is left out of a factor is 2^-43 at most: what is orthogonal is
+so to 1e-11."""
 
 REFLECTORS = 32
 """Reflections that are applied together, by products of matrices."""

@@ -7,7 +7,9 @@ import numpy as np
 from initaudit.laws import FAMILIES, Law, LawError, settle, shrink
 from initaudit.model import Model, Tensor
 from initaudit.remedies.setting import setting_of
-from initaudit.remedies.values import Remedy, constant
+from initaudit.remedies.values import LawName, Remedy, constant
+from initaudit.schemes import NORMAL, UNIFORM, family_of
+from initaudit.statistics.values import Statistics
 
 DIGITS = 7
 """Significant digits of a law's numbers: beyond them sums differ between processors. A draw is made by these."""
@@ -104,6 +106,22 @@ def _law_of(remedy: Remedy) -> Law:
     takes = {name for form in FAMILIES[family] for name, _ in form}
     rounded = _held if family == "constant" else _rounded
     return Law.of(family, **{name: rounded(value) for name, value in given.items() if name in takes})
+
+
+def law_shown(values: Statistics) -> Law | None:
+    """The law that some values show by themselves: one constant, or a family with mean zero; None where neither."""
+    if values.nonfinite or not values.count:
+        return None
+    if values.is_constant:
+        return _law_of(constant(values.minimum, ""))
+    family = family_of(values)
+    if family is None:
+        return None
+    given: dict[str, float] = {"std": values.moments.rms}
+    if family not in (NORMAL, UNIFORM):
+        given["cut"] = float(round(family.edge * family.shrink))
+    law: LawName = "normal" if family is NORMAL else "uniform" if family is UNIFORM else "trunc_normal"
+    return _law_of(Remedy(law, law, given, ""))
 
 
 def _rounded(value: float) -> float:
