@@ -1,7 +1,8 @@
 """The draw on this machine, against numpy's generator and torch's, and on its GPU against its cores, as JSON.
 
 ``python -m tests.benchmarks.draws [--values N] [--file GB --folder DIR]``. On a GPU it also says whether the pinned
-digests are those that it draws. With ``--file`` a checkpoint of so many GB, half of it zero, is repaired on each device.
+digests are those that it draws. With ``--file`` a checkpoint of so many GB, half of it zero, is repaired on each
+device.
 """
 
 import argparse
