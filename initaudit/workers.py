@@ -10,20 +10,24 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from initaudit.checkpoint.checksums import Checked, wrong_records
 from initaudit.checkpoint.reading import Reader, require_unchanged
 from initaudit.checkpoint.sources import open_sources
 from initaudit.checkpoint.values import Entry, Shard
-from initaudit.errors import CheckpointError
+from initaudit.errors import CheckpointError, InitauditError
 from initaudit.statistics import PIECE_BYTES, Scratch, Statistics, measure
 
 if TYPE_CHECKING:
-    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures import Future, ProcessPoolExecutor
+
+Task = TypeVar("Task")
+Answer = TypeVar("Answer")
 
 WORTH_IT = 1_000_000_000
 """Bytes from which on the tenth of a second that several processes take to start and to answer is made up for."""
@@ -39,6 +43,8 @@ PATIENCE = 1.0
 
 AHEAD = 2
 """Batches that each other process is given ahead, so that it never waits for this one to end its own."""
+
+WAS_KILLED = "was killed, perhaps for want of memory: free some, or try --workers 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +116,7 @@ def _measure_together(
         ):
             return _share_out(batches, pool, deaths, AHEAD * helpers, told, histograms=histograms)
     except BrokenProcessPool as error:
-        why = "a process that read it was killed, perhaps for want of memory: free some, or try --workers 1"
-        raise CheckpointError(path, why) from error
+        raise CheckpointError(path, f"a process that read it {WAS_KILLED}") from error
     except (OSError, NotImplementedError) as error:  # no more processes are allowed, or none of the locks they share
         raise CheckpointError(path, f"no process can be started to help read it ({error}): try --workers 1") from error
 
@@ -149,6 +154,73 @@ def _share_out(
         # Waited for: at the end of Python the pool is woken once more, by a pipe that its thread may be closing then.
         pool.shutdown(wait=True, cancel_futures=True)
     return found
+
+
+class Team:
+    """Helpers that are started when they are first needed, and this process, which works beside them."""
+
+    def __init__(self, helpers: int) -> None:
+        self._helpers = helpers
+        self._open = ExitStack()
+        self._pool: ProcessPoolExecutor | None = None
+        self._deaths: Sequence[BaseException] = ()
+
+    def close(self) -> None:
+        """End the helpers."""
+        self._open.close()
+        self._pool = None
+
+    def each(self, function: Callable[[Task], Answer], tasks: Iterable[Task]) -> Iterator[Answer]:
+        """What a function of a module makes of each task, in order.
+
+        Raises:
+            InitauditError: a helper was killed, or none can be started.
+
+        """
+        if self._helpers < 1:
+            yield from map(function, tasks)
+            return
+        from concurrent.futures.process import BrokenProcessPool
+
+        waiting: deque[tuple[Task, Future[Answer]]] = deque()
+        left = iter(tasks)
+        try:
+            pool = self._started()
+            while True:
+                for task in islice(left, AHEAD * self._helpers + 1 - len(waiting)):
+                    waiting.append((task, pool.submit(function, task)))
+                if not waiting:
+                    return
+                task, answer = waiting.popleft()
+                yield function(task) if answer.cancel() else self._answered(answer)
+        except BrokenProcessPool as error:
+            raise InitauditError(f"a process that helped {WAS_KILLED}") from error
+        except (OSError, NotImplementedError) as error:
+            raise InitauditError(f"no process can be started to help ({error}): try --workers 1") from error
+        finally:
+            for _, answer in waiting:
+                answer.cancel()
+
+    def _started(self) -> "ProcessPoolExecutor":
+        if self._pool is None:
+            import multiprocessing
+            from concurrent.futures import ProcessPoolExecutor
+
+            context = multiprocessing.get_context("fork" if _is_alone() else "spawn")
+            self._deaths = self._open.enter_context(_noted_deaths())
+            pool = ProcessPoolExecutor(self._helpers, mp_context=context, initializer=_live_with_parent)
+            self._open.callback(pool.shutdown, wait=True, cancel_futures=True)
+            self._pool = pool
+        return self._pool
+
+    def _answered(self, answer: "Future[Answer]") -> Answer:
+        """What a helper answers; once a thread of the pool has died, nobody ever would."""
+        from concurrent.futures import wait
+
+        while not wait((answer,), timeout=PATIENCE).done:
+            if self._deaths:
+                raise self._deaths[0]
+        return answer.result()
 
 
 @contextmanager

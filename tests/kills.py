@@ -1,7 +1,7 @@
 """``fix --in-place`` killed time after time: ``python -m tests.kills PATH WHOLE`` prints how each kill ended, as JSON.
 
-What takes longest of a run is to import torch, in which a kill meets nothing. Here it is imported once, and each run is
-a fork: a kill then meets the repair itself.
+What takes longest of a run are its imports, in which a kill meets nothing. Here they are done once, and each run is a
+fork: a kill then meets the repair itself.
 """
 
 import json

@@ -1,7 +1,7 @@
 """A repair killed before each change of a name: ``python -m tests.renames FOLDER WAY SYSTEM`` says how each ended.
 
 SYSTEM is one that can swap names, that has links alone, or that has neither.
-Each run is a fork, since to import torch takes longer than all the rest. Before each change it is also seen whether
+Each run is a fork, since the imports take longer than all the rest. Before each change it is also seen whether
 anybody may read what they could not before.
 """
 
@@ -16,7 +16,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
-import initaudit.repair.drawing  # noqa: F401 (the reason for forking)
+import initaudit.repair.fixing  # noqa: F401 (the reason for forking)
 from initaudit.cli import main
 from initaudit.repair import names
 

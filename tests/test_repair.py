@@ -15,10 +15,10 @@ from safetensors.torch import load_file as load_torch
 
 from initaudit import workers as workers_module
 from initaudit.audit import audit
+from initaudit.draws.devices import device_of
 from initaudit.errors import InitauditError
 from initaudit.registry import load_rules
 from initaudit.repair import Destination, Repair, fix
-from initaudit.repair.drawing import device_of
 from tests.checkpoints import DTYPES, FIXTURES, faulty, indexed, mlp, run, written
 from tests.recipes import DEPTH, Draw, Tensors, gpt2, llama, lora, mixture, olmo
 from tests.test_faults import PLANTS, VECTORS, Plant, gpt
@@ -437,7 +437,7 @@ def test_a_gpu_draws_the_same_laws(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    assert device_of("auto") == "cpu"
+    assert device_of("auto").name == "cpu"
     path = tmp_path / "model.safetensors"
     shutil.copy(FIXTURES / "bad" / "IA101-zero-weight.safetensors", path)
     outcome = run("fix", path, "--in-place", "--device", "cuda")

@@ -1,7 +1,7 @@
 """``initaudit fix``: redraw what is faulty, and nothing else."""
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -41,6 +41,13 @@ ENDING = ("SIGTERM", "SIGHUP", "SIGQUIT")
 @click.option(
     "--scheme", "schemes", metavar="[GLOB=]SCHEME", multiple=True, help="A scheme, or a law, by hand; may be repeated."
 )
+@click.option(
+    "--verify",
+    "report",
+    metavar="REPORT.json",
+    type=click.Path(path_type=Path),
+    help="Draw again what a JSON report of fix says, and compare PATH: 0 equal, 1 not, 2 not comparable.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @rule_options
 @exclude_option
@@ -58,6 +65,7 @@ def fix(
     dry_run: bool,
     seed: int,
     schemes: tuple[str, ...],
+    report: Path | None,
     device: str,
     select: Sequence[list[str]],
     extend_select: Sequence[list[str]],
@@ -81,6 +89,24 @@ def fix(
     orthogonal:gain=1, sparse:connections=10, zeros, ones, constant:value=1; or a law, as 'normal(std = 0.02 / sqrt(2 *
     blocks))', in terms of fan_in, fan_out, block, blocks, width and config.KEY.
     """
+    outputs = outputs_of(output_format, output_file, reports)
+    if report is not None:
+        _require_alone(
+            {
+                "--output": output,
+                "--in-place": in_place,
+                "--backup": backup,
+                "--force": force,
+                "--dry-run": dry_run,
+                "--scheme": schemes,
+                "--seed": seed,
+                "--exclude": exclude,
+                "--select": select,
+                "--extend-select": extend_select,
+                "--ignore": ignore,
+            }
+        )
+        return _verify(report, path, key, recursive, workers, device, outputs)
     if not dry_run and bool(output) == in_place:
         raise click.UsageError(
             "say where to write: --output OUT or --in-place (or --dry-run to see what would be done)"
@@ -92,7 +118,6 @@ def fix(
     from initaudit.understanding import Reading
     from initaudit.workers import available_cores
 
-    outputs = outputs_of(output_format, output_file, reports)
     settings = settings_of(config, isolated=isolated, checkpoints=[path])
     rules = rules_of(settings, folders, select=select, extend_select=extend_select, ignore=ignore)
     globs = exclude or settings.exclude
@@ -117,6 +142,45 @@ def fix(
     for complaint in [*map(str, repair.failures), *unwritten]:
         complain(complaint)
     return FAILED if unwritten else repair.exit_status
+
+
+def _require_alone(others: Mapping[str, object]) -> None:
+    """See that ``--verify`` goes with none of what says what to draw, or where to.
+
+    Raises:
+        click.UsageError: it does.
+
+    """
+    for name, given in others.items():
+        if given:
+            raise click.UsageError(f"{name} does not go with --verify, which draws what was drawn and writes nothing")
+
+
+def _verify(
+    report: Path,
+    path: Path,
+    key: str | None,
+    recursive: bool,
+    workers: int | None,
+    device: str,
+    outputs: Sequence[Output],
+) -> int:
+    """Draw again what a report tells of, and compare; the exit status."""
+    from initaudit.repair import verify
+    from initaudit.report.verification import render_json, render_text
+    from initaudit.understanding import Reading
+    from initaudit.workers import available_cores
+
+    reading = Reading(key=key, recursive=recursive, workers=workers or available_cores())
+    verified = verify(report, path, reading, device=device)
+
+    def said(output: Output) -> str:
+        return render_json(verified) if output.form == "json" else render_text(verified)
+
+    unwritten = deliver(outputs, said, inputs=[report, path, *verified.files])
+    for complaint in unwritten:
+        complain(complaint)
+    return FAILED if unwritten else verified.exit_status
 
 
 def _end_tidily() -> None:

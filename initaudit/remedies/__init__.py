@@ -2,8 +2,19 @@
 
 from initaudit.remedies.asked import AskedError, Wish, wish_of
 from initaudit.remedies.choice import choose
-from initaudit.remedies.laws import laws_of
+from initaudit.remedies.laws import law_shown, laws_of
 from initaudit.remedies.siblings import Healthy, by_recipe
 from initaudit.remedies.values import LawName, Remedy
 
-__all__ = ["AskedError", "Healthy", "LawName", "Remedy", "Wish", "by_recipe", "choose", "laws_of", "wish_of"]
+__all__ = [
+    "AskedError",
+    "Healthy",
+    "LawName",
+    "Remedy",
+    "Wish",
+    "by_recipe",
+    "choose",
+    "law_shown",
+    "laws_of",
+    "wish_of",
+]

@@ -2,13 +2,20 @@
 
 import math
 
+import numpy as np
+
 from initaudit.laws import FAMILIES, Law, LawError, settle, shrink
 from initaudit.model import Model, Tensor
 from initaudit.remedies.setting import setting_of
-from initaudit.remedies.values import Remedy, constant
+from initaudit.remedies.values import LawName, Remedy, constant
+from initaudit.schemes import NORMAL, UNIFORM, family_of
+from initaudit.statistics.values import Statistics
 
 DIGITS = 7
-"""Significant digits of a law's numbers: beyond them sums differ between processors."""
+"""Significant digits of a law's numbers: beyond them sums differ between processors. A draw is made by these."""
+
+EXACT_DIGITS = 10
+"""One more than tell any two values of float32 apart."""
 
 NOT_DRAWN = {
     "sinusoidal": "the order of its sines and cosines is the model's own",
@@ -97,8 +104,32 @@ def _law_of(remedy: Remedy) -> Law:
     if family == "trunc_normal":
         given["std"] /= shrink(given["cut"])
     takes = {name for form in FAMILIES[family] for name, _ in form}
-    return Law.of(family, **{name: _rounded(value) for name, value in given.items() if name in takes})
+    rounded = _held if family == "constant" else _rounded
+    return Law.of(family, **{name: rounded(value) for name, value in given.items() if name in takes})
+
+
+def law_shown(values: Statistics) -> Law | None:
+    """The law that some values show by themselves: one constant, or a family with mean zero; None where neither."""
+    if values.nonfinite or not values.count:
+        return None
+    if values.is_constant:
+        return _law_of(constant(values.minimum, ""))
+    family = family_of(values)
+    if family is None:
+        return None
+    given: dict[str, float] = {"std": values.moments.rms}
+    if family not in (NORMAL, UNIFORM):
+        given["cut"] = float(round(family.edge * family.shrink))
+    law: LawName = "normal" if family is NORMAL else "uniform" if family is UNIFORM else "trunc_normal"
+    return _law_of(Remedy(law, law, given, ""))
 
 
 def _rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
+
+
+def _held(value: float) -> float:
+    """The value of a constant in the fewest digits that give the same float32, all of them where it is none."""
+    with np.errstate(over="ignore"):
+        shorter = (float(f"{value:.{digits}g}") for digits in range(DIGITS, EXACT_DIGITS))
+        return next((found for found in shorter if np.float32(found) == np.float32(value) == value), value)

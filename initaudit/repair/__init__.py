@@ -3,5 +3,6 @@
 from initaudit.repair.fixing import fix
 from initaudit.repair.targets import Destination
 from initaudit.repair.values import Repair, Repaired, Unrepaired
+from initaudit.repair.verifying import Verified, verify
 
-__all__ = ["Destination", "Repair", "Repaired", "Unrepaired", "fix"]
+__all__ = ["Destination", "Repair", "Repaired", "Unrepaired", "Verified", "fix", "verify"]

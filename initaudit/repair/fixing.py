@@ -1,12 +1,10 @@
 """The whole of a repair: audit, plan, draw into copies, audit these again, and give them their names."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from threading import Thread
-from types import ModuleType
 
 from initaudit.audit import judge
 from initaudit.checkpoint.foreign import not_on_disk
@@ -14,10 +12,10 @@ from initaudit.checkpoint.opening import reopen
 from initaudit.checkpoint.rejoining import rejoin
 from initaudit.checkpoint.sources import open_sources
 from initaudit.checkpoint.values import Checkpoint, Shard
-from initaudit.errors import InitauditError, is_want_of_memory
 from initaudit.findings import Failure
 from initaudit.remedies import Wish
 from initaudit.repair.checksums import mend_checksums
+from initaudit.repair.drawing import Draftsman
 from initaudit.repair.locks import Locks
 from initaudit.repair.patching import (
     Copy,
@@ -56,14 +54,12 @@ def fix(
 
     Raises:
         CheckpointError: something cannot be written, or was changed meanwhile; the original is as it was.
-        InitauditError: torch is missing, or the device.
+        InitauditError: the device is missing, or torch, which draws on it.
 
     """
     elsewhere = not_on_disk(path)
     if elsewhere is not None:
         return Repair(seed, device, None, (), (), (Failure(*elsewhere),), ())
-    if not destination.is_dry:
-        Thread(target=_warm_up, daemon=True).start()
     with ExitStack() as stack:
         locks = stack.enter_context(Locks(told))
         targets = Targets(path, destination, locks)
@@ -94,8 +90,8 @@ def fix(
             )
             notes = (*locks.notes, *targets.notes, *notes)
             return Repair(seed, device, None, planned, unrepaired, failures, notes, files)
-        drawing = _drawing()
-        device = drawing.device_of(device)
+        fillings = [redraw.filling for plan in plans for redraw in plan.redraws]
+        draftsman = stack.enter_context(Draftsman(seed, device, reading.workers, fillings))
         repaired: list[Repaired] = []
         still: list[Unrepaired] = []
         targets.require((one.checkpoint for one in sound), (shard for plan in plans for shard in _touched(plan)))
@@ -112,7 +108,7 @@ def fix(
                 ]
                 if not made:
                     continue
-                _redraw(made, shard, one, plan, drawing, seed, device)
+                _redraw(made, shard, plan, draftsman)
                 for copy in made:
                     mend_checksums(copy, archives_of(shard, copy.source.path))
                     targets.add(copy, settle(copy))
@@ -121,8 +117,10 @@ def fix(
             repaired += _outcomes(plan, after, copies)
             still += _still_reported(one, plan, after, rules, reading.exclude)
         targets.take_names()
-        notes = (*locks.notes, *targets.notes, *notes)
-        return Repair(seed, device, targets.target, tuple(repaired), (*unrepaired, *still), failures, notes, files)
+        notes = (*locks.notes, *targets.notes, *draftsman.notes, *notes)
+        return Repair(
+            seed, draftsman.device, targets.target, tuple(repaired), (*unrepaired, *still), failures, notes, files
+        )
 
 
 def _is_output(one: Understood | Failure, root: Path, destination: Destination) -> bool:
@@ -141,25 +139,6 @@ def _without_use(sound: Iterable[Understood], wishes: Iterable[Wish], exclude: I
             yield f"{said} {glob}: no tensor has such a name"
 
 
-def _warm_up() -> None:
-    """Import torch, which takes a second, while the checkpoint is read."""
-    with suppress(ImportError):
-        import initaudit.repair.drawing  # noqa: F401 (for the torch that it imports)
-
-
-def _drawing() -> ModuleType:
-    """The module that draws, which needs torch."""
-    try:
-        from initaudit.repair import drawing
-    except ImportError as error:
-        if is_want_of_memory(error):
-            raise InitauditError("there is not enough memory to load torch, with which fix draws") from error
-        raise InitauditError(
-            f"fix draws with torch, which is not installed ({error}): pip install 'initaudit[torch]'"
-        ) from error
-    return drawing
-
-
 def _touched(plan: Plan) -> tuple[Shard, ...]:
     """The files that hold something of a tensor to be redrawn."""
     return tuple(file for shard in plan.checkpoint.shards for file in files_of(shard, _rewritten(shard, plan)))
@@ -172,16 +151,13 @@ def _rewritten(shard: Shard, plan: Plan) -> dict[str, Redraw]:
     return {**redraws, **(tied if shard.parts else {})}
 
 
-def _redraw(
-    copies: Sequence[Copy], shard: Shard, one: Understood, plan: Plan, drawing: ModuleType, seed: int, device: str
-) -> None:
+def _redraw(copies: Sequence[Copy], shard: Shard, plan: Plan, draftsman: Draftsman) -> None:
     """Draw the tensors of a shard into the copies of its files."""
     redraws = _rewritten(shard, plan)
     by_path = {copy.source.path: copy for copy in copies}
     for entry in shard.entries:
         if entry.name in redraws:
-            name, remedy = redraws[entry.name].tensor, redraws[entry.name].remedy
-            drawn = drawing.draw(replace(entry, name=name), one.parts[name], remedy, seed=seed, device=device)
+            drawn = draftsman.draw(redraws[entry.name].tensor, redraws[entry.name].filling)
             if shard.parts:
                 overwrite_pieces(by_path, shard, entry, drawn)
             else:

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from initaudit.conventions import is_second_factor
+from initaudit.errors import LawError
 from initaudit.findings import Finding, healthy
-from initaudit.model import Model
+from initaudit.model import Model, Tensor
 from initaudit.outcome import Audited
 from initaudit.remedies import AskedError, Healthy, Remedy, Wish, choose
+from initaudit.repair.drawing import filling_of
 from initaudit.repair.values import Plan, Redraw, Unrepaired
 
 NO_SCHEME = "nothing says what it should hold: name a scheme for it with --scheme"
@@ -33,13 +35,22 @@ def plan_repair(audited: Audited, wishes: Sequence[Wish] = ()) -> Plan:
             continue
         drawn = model[name].dtype not in NOT_DRAWN
         remedy = _remedy(name, findings, others, wishes) if drawn else f"cannot be drawn in {model[name].dtype}"
-        if isinstance(remedy, Remedy):
-            redraws.append(Redraw(name, rules, remedy))
+        redraw = _redraw(model[name], rules, remedy) if isinstance(remedy, Remedy) else remedy
+        if isinstance(redraw, Redraw):
+            redraws.append(redraw)
         else:
-            unrepaired.append(Unrepaired(path, name, rules, remedy))
+            unrepaired.append(Unrepaired(path, name, rules, redraw))
     before = {redraw.tensor: model[redraw.tensor].statistics for redraw in redraws}
     order = sorted(redraws, key=lambda redraw: redraw.tensor)
     return Plan(audited.checkpoint, tuple(order), tuple(unrepaired), before)
+
+
+def _redraw(tensor: Tensor, rules: tuple[str, ...], remedy: Remedy) -> Redraw | str:
+    """A tensor as it is to be drawn, or why it cannot be."""
+    try:
+        return Redraw(tensor.name, rules, remedy, filling_of(tensor.dtype, tensor.shape, tensor.part, remedy))
+    except LawError as error:
+        return str(error)
 
 
 def _remedy(name: str, findings: Sequence[Finding], others: Healthy, wishes: Sequence[Wish]) -> Remedy | str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from initaudit.checkpoint import Checkpoint
+from initaudit.draws import Filling
 from initaudit.findings import Failure
 from initaudit.remedies import Remedy
 from initaudit.statistics.values import Statistics
@@ -17,6 +18,7 @@ class Redraw:
     tensor: str
     rules: tuple[str, ...]
     remedy: Remedy
+    filling: Filling
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,17 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from initaudit.draws import STREAM, Filling
 from initaudit.names.segments import natural
+from initaudit.remedies import law_shown
+from initaudit.repair.reports import SCHEMA
 from initaudit.repair.values import Repair, Repaired
 from initaudit.report.escaping import LONGEST_TEXT, document, printable
 from initaudit.report.json import described, plain
 from initaudit.report.terminal import laid_out
 from initaudit.report.text import counted
 from initaudit.statistics.values import Statistics
-
-SCHEMA = "initaudit/repair/1"
+from initaudit.version import __version__
 
 
 def render_text(repair: Repair, *, is_dry: bool, width: int | None = None, color: bool = False) -> str:
@@ -71,6 +73,8 @@ def render_json(repair: Repair) -> str:
     """The whole outcome, with a newline at its end."""
     said = {
         "schema": SCHEMA,
+        "tool": {"name": "initaudit", "version": __version__},
+        "stream": STREAM,
         "seed": repair.seed,
         "device": repair.device,
         "output": None if repair.output is None else str(repair.output),
@@ -91,8 +95,34 @@ def _repaired(row: Repaired) -> dict[str, Any]:
         "tensor": row.redraw.tensor,
         "rules": row.redraw.rules,
         **described(row.redraw.remedy),
-        "before": {"mean": row.before.mean, "std": row.before.std},
-        "after": {"mean": row.after.mean, "std": row.after.std} if row.after else None,
+        "draw": _filled(row.redraw.filling),
+        "before": _before(row.before),
+        "after": {"mean": row.after.mean, "std": row.after.std, **_laws(row.redraw.filling)} if row.after else None,
         "digest_before": f"sha256:{row.digest_before}" if row.digest_before else None,
         "digest_after": f"sha256:{row.digest_after}" if row.digest_after else None,
+    }
+
+
+def _before(values: Statistics) -> dict[str, Any]:
+    """What a tensor held; ``law`` is what its values show, null where that is none."""
+    law = law_shown(values)
+    return {"mean": values.mean, "std": values.std, "law": None if law is None else str(law)}
+
+
+def _laws(filling: Filling) -> dict[str, Any]:
+    """What was drawn: one law, or one for each block."""
+    laws = [str(law) for law in filling.laws]
+    return {"law": laws[0]} if len(laws) == 1 else {"laws": laws}
+
+
+def _filled(filling: Filling) -> dict[str, Any]:
+    """What decides the bytes besides seed, name and law, so that they can be drawn again."""
+    return {
+        "dtype": filling.dtype,
+        "shape": filling.shape,
+        "units_last": filling.units_last,
+        "stacked": filling.stacked,
+        "groups": filling.groups,
+        "padding": filling.padding,
+        "borders": filling.borders,
     }
