@@ -119,13 +119,18 @@ def _without_waived(rule: Rule, faults: list[Fault], path: str) -> tuple[list[Fa
 
 def audit(paths: Iterable[Path], rules: Sequence[Rule], reading: Reading = WHOLE) -> Outcome:
     """Audit every checkpoint behind some paths; what cannot be read is a failure, and hides nothing else."""
+    return judge_all(understood(paths, reading), rules, exclude=reading.exclude)
+
+
+def judge_all(found: Iterable[Understood | Failure], rules: Sequence[Rule], *, exclude: Sequence[str] = ()) -> Outcome:
+    """Hold every checkpoint that was understood to rules; why others were not is among the failures."""
     audited, failures = [], []
-    for one in understood(paths, reading):
+    for one in found:
         if isinstance(one, Failure):
             failures.append(one)
             continue
         try:
-            audited.append(judge(one, rules, exclude=reading.exclude))
+            audited.append(judge(one, rules, exclude=exclude))
         except Exception as error:  # one checkpoint, however odd, must not hide what the others hold
             failures.append(crashed(one.checkpoint.path, error))
     return Outcome(tuple(audited), tuple(failures), tuple(rules))

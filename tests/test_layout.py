@@ -75,6 +75,7 @@ ALLOWED = {
         "statistics",
         "understanding",
     },
+    "builders": {"checkpoint", "errors", "findings", "modules", "suggestions", "understanding"},
     "repair": {
         "audit",
         "checkpoint",
@@ -126,11 +127,12 @@ ALLOWED = {
         "version",
     },
     "trust": set(),
-    "settings": {"errors", "locations", "report", "suggestions", "trust", "waivers"},
+    "settings": {"builders", "errors", "locations", "report", "suggestions", "trust", "waivers"},
     "policy": {"baseline", "errors", "outcome", "registry", "rule", "settings", "waivers"},
     "cli": {
         "audit",
         "baseline",
+        "builders",
         "checkpoint",
         "drafts",
         "errors",

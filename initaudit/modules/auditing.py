@@ -18,6 +18,7 @@ from initaudit.findings import Failure
 from initaudit.layers import understand
 from initaudit.modules.holdings import Holding, holdings_of_dict, holdings_of_module
 from initaudit.modules.measuring import measure_held
+from initaudit.modules.origins import Written, origins_of
 from initaudit.modules.types import in_shape, settle
 from initaudit.outcome import Outcome
 from initaudit.rule import Rule
@@ -49,9 +50,15 @@ def audit_live(source: Any, rules: Sequence[Rule], *, exclude: Sequence[str] = (
 
 
 def understood_live(
-    source: nn.Module | Mapping[str, Any], *, exclude: Sequence[str] = (), key: str | None = None
+    source: nn.Module | Mapping[str, Any],
+    *,
+    exclude: Sequence[str] = (),
+    key: str | None = None,
+    written: Written | None = None,
 ) -> Understood:
     """A module or a state dict, measured where its tensors lie, and understood.
+
+    ``written`` is what was seen of a module's values while it was built.
 
     Raises:
         CheckpointError: a dictionary holds no state dict, or several and no key.
@@ -74,6 +81,7 @@ def understood_live(
         config=_config(source),
         notes=tuple(_notes(holdings, entries)),
         aside=aside,
+        origins=origins_of(source, written) if isinstance(source, nn.Module) else {},
     )
     scratch = Scratch.new()
     statistics = {
