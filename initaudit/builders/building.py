@@ -5,7 +5,7 @@ import inspect
 import random
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import nn
@@ -138,10 +138,6 @@ def _is_module(builder: Builder, found: Any) -> nn.Module:
         return found
     if inspect.iscoroutine(found):
         found.close()
-    _refuse(builder, found)
-
-
-def _refuse(builder: Builder, found: Any) -> NoReturn:
     raise CheckpointError(str(builder), f"returns {_a(found)}, and not a torch.nn.Module")
 
 

@@ -3,7 +3,6 @@
 import os
 import pickle
 import signal
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from initaudit.builders.naming import Builder
+from initaudit.checkpoint.values import CODE
 from initaudit.errors import CheckpointError
 from initaudit.findings import Failure
 from initaudit.understanding import Understood, crashed
@@ -83,7 +83,8 @@ def _named(one: Understood, builder: Builder) -> Understood:
     shards = tuple(replace(shard, path=Path(str(builder))) for shard in checkpoint.shards)
     config = {key: _plain(value) for key, value in checkpoint.config.items()}
     notes = (note, *checkpoint.notes)
-    return replace(one, checkpoint=replace(checkpoint, path=str(builder), shards=shards, config=config, notes=notes))
+    built = replace(checkpoint, path=str(builder), format=CODE, shards=shards, config=config, notes=notes)
+    return replace(one, checkpoint=built)
 
 
 def _plain(value: Any) -> Any:

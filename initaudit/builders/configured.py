@@ -2,6 +2,7 @@
 
 import json
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,15 @@ def build_configured(builder: Builder) -> Any:
     if not isinstance(stated, dict) or not isinstance(stated.get("model_type"), str):
         raise CheckpointError(str(builder), f"{file}: has no model_type, by which transformers finds a model")
     if "auto_map" in stated:
-        why = f"{file}: asks for code of its own (auto_map), which is not run: name what builds it, as package.module:name"
-        raise CheckpointError(str(builder), why)
+        why = "asks for code of its own (auto_map), which is not run: name what builds it, as package.module:name"
+        raise CheckpointError(str(builder), f"{file}: {why}")
     os.environ.update(OFFLINE)
     try:
-        import transformers
+        transformers = import_module("transformers")
     except ImportError as error:
-        raise CheckpointError(str(builder), f"is built with transformers, which is not installed here ({error})") from error
+        raise CheckpointError(
+            str(builder), f"is built with transformers, which is not installed here ({error})"
+        ) from error
     config = transformers.AutoConfig.from_pretrained(str(file.parent), local_files_only=True, trust_remote_code=False)
     names = stated.get("architectures")
     name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""

@@ -25,9 +25,7 @@ LONGEST_LINE = 2000
 GRACE = 5.0
 """Seconds to wait for what a process that has ended still holds open."""
 
-_START = (
-    "import sys; sys.path.append(sys.argv[1]); from initaudit.builders.child import main; main(sys.argv[2], sys.argv[3])"
-)
+_START = "import sys; sys.path.append(sys.argv[1]); from initaudit.builders.child import main; main(*sys.argv[2:])"
 """Our own package is looked for where it is now, and last; the user's folder is not looked at before it is his turn."""
 
 
@@ -35,14 +33,15 @@ def understood_built(builder: Builder, *, exclude: Sequence[str] = ()) -> Unders
     """The model that code builds, understood by the types of its layers, or why there is none.
 
     It is built in another process, on the CPU and from a seed: what code prints goes nowhere, and what it does to its
-    process ends with it. Where it fails only because it is watched (`initaudit.builders.recording`), it is run once more
-    without that.
+    process ends with it. Where it fails only because it is watched (`initaudit.builders.recording`), it is run once
+    more without that.
     """
     found = _run(builder, exclude, recorded=True)
-    return _run(builder, exclude, recorded=False) if found is None else found
+    found = _run(builder, exclude, recorded=False) if found is None else found
+    return found or Failure(str(builder), "was not built")
 
 
-def _run(builder: Builder, exclude: Sequence[str], *, recorded: bool) -> Understood | Failure:
+def _run(builder: Builder, exclude: Sequence[str], *, recorded: bool) -> Understood | Failure | None:
     """The same, of one process; None where it asks to be run without being watched."""
     with tempfile.TemporaryDirectory(prefix="initaudit-", ignore_cleanup_errors=True) as folder:
         task, answer = Path(folder) / "task", Path(folder) / "answer"
@@ -64,7 +63,7 @@ def _run(builder: Builder, exclude: Sequence[str], *, recorded: bool) -> Underst
             reader.join(GRACE)
         try:
             result: Understood | Failure | None = pickle.loads(answer.read_bytes())
-        except Exception:
+        except Exception:  # there is none, or not all of it
             return Failure(str(builder), f"its process ended before the model was built: {_ending(status, said)}")
         return result
 

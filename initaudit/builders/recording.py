@@ -20,14 +20,14 @@ _TORCH = os.path.dirname(torch.__file__) + os.sep  # noqa: PTH120 (compared with
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120 (as above)
 
 
-class Recording(TorchDispatchMode):  # type: ignore[misc] # torch leaves it without types
+class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it without types
     """While it lasts, remembers for each memory who wrote it last: in place, or as what a new tensor holds.
 
     It changes no value and draws no number.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.written: dict[int, tuple[Line, ...]] = {}
 
     def __torch_dispatch__(

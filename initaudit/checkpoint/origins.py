@@ -22,9 +22,9 @@ class Origin:
 
     ``path`` leads from the model to the tensor, as Python writes it (``blocks[2].fc1.weight``), and ``local`` from the
     instance of the class that is ``defined`` in the user's or a library's code: the owner's, else that of the nearest
-    module around it that is not torch's. ``type`` is the type of the owner. ``made`` is where the layer or the parameter
-    is assigned. ``filled`` is where its values were last written while the model was built, the innermost line of the
-    model's own code first and then its callers; empty where nobody looked.
+    module around it that is not torch's. ``type`` is the type of the owner. ``made`` is where the layer or the
+    parameter is assigned. ``filled`` is where its values were last written while the model was built, the innermost
+    line of the model's own code first and then its callers; empty where nobody looked.
     """
 
     path: str

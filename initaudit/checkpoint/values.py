@@ -17,7 +17,10 @@ CONFIG_NAMES = ("config.json", "adapter_config.json")
 
 ByteOrder = Literal["little", "big"]
 
-LIVE = ("module", "state_dict")
+CODE = "code"
+"""The format of a model that was built for the audit alone, from code that was named."""
+
+LIVE = ("module", "state_dict", CODE)
 """The formats of what was never in a file."""
 
 

@@ -101,7 +101,7 @@ def code_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help=f"Of code: how long a model may take to be built.  [default: {TIME_LIMIT:g}]",
         ),
         click.option(
-            "--args", "arguments", metavar="JSON", help='Of code: what it is given, as \'{"width": 64}\' or a list.'
+            "--args", "arguments", metavar="JSON", help="Of code: what it is given, as '{\"width\": 64}' or a list."
         ),
     ):
         command = option(command)

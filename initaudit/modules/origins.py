@@ -1,4 +1,4 @@
-"""Where in code the tensors of a module come from: by its types, by the source of their classes, and by who wrote them."""
+"""Where in code the tensors of a module come from: by types, by the source of their classes, and by who wrote them."""
 
 import ast
 import linecache
@@ -89,7 +89,11 @@ def _step(module: nn.Module, name: str) -> str:
     if name in module._modules:
         if isinstance(module, nn.ModuleDict):
             return f"[{name!r}]"
-        if isinstance(module, nn.Sequential | nn.ModuleList) and name.isdecimal() and list(module._modules).index(name) == int(name):
+        if (
+            isinstance(module, nn.Sequential | nn.ModuleList)
+            and name.isdecimal()
+            and list(module._modules).index(name) == int(name)
+        ):
             return f"[{name}]"
     if name.isidentifier() and not iskeyword(name):
         return f".{name}"
@@ -100,7 +104,6 @@ def _step(module: nn.Module, name: str) -> str:
     return f".get_submodule({name!r})" if name in module._modules else f".get_parameter({name!r})"
 
 
-@lru_cache(maxsize=4096)
 def _lines_of(kind: type) -> tuple[Line, ...]:
     """Where a type and those that it derives from are defined, less torch's own and what has no source."""
     return tuple(
