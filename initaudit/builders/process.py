@@ -61,6 +61,8 @@ def _run(builder: Builder, exclude: Sequence[str], *, recorded: bool) -> Underst
         finally:
             _end(process)
             reader.join(GRACE)
+            if process.stdout is not None and not reader.is_alive():
+                process.stdout.close()
         try:
             result: Understood | Failure | None = pickle.loads(answer.read_bytes())
         except Exception:  # there is none, or not all of it

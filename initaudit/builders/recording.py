@@ -72,10 +72,14 @@ def _callers(frame: FrameType | None) -> tuple[Line, ...]:
 
 
 def is_to_blame(error: BaseException | None) -> bool:
-    """Whether an error went through what watches, which may have caused it."""
-    trace: TracebackType | None = error.__traceback__ if error is not None else None
-    while trace is not None:
-        if trace.tb_frame.f_code is Recording.__torch_dispatch__.__code__:
-            return True
-        trace = trace.tb_next
+    """Whether an error, or one that led to it, went through what watches, which may have caused it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        trace: TracebackType | None = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code is Recording.__torch_dispatch__.__code__:
+                return True
+            trace = trace.tb_next
+        error = error.__cause__ or error.__context__
     return False
