@@ -60,11 +60,18 @@ def _origin(chain: Chain, leaf: str, filled: tuple[Line, ...]) -> Origin:
     return Origin(
         path=_expression(chain, leaf),
         local=_expression(chain[at or 0 :], leaf),
-        type=f"{owner.__module__}.{owner.__qualname__}",
+        type=_name_of(owner),
         defined=defined,
         made=None if at is None else _made(chain[at:], leaf),
         filled=filled,
     )
+
+
+def _name_of(kind: type) -> str:
+    """The name of a type by which code imports it."""
+    if getattr(nn, kind.__name__, None) is kind:
+        return f"torch.nn.{kind.__name__}"
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _made(chain: Chain, leaf: str) -> Line | None:

@@ -163,7 +163,7 @@ def _by_type(redraws: Sequence[Redraw], model: Model, origins: Mapping[str, Orig
     owned = Counter(_kind(name, origin) for name, origin in origins.items())
     found: defaultdict[Kind, dict[str, Redraw]] = defaultdict(dict)
     for redraw in redraws:
-        if redraw.tensor in origins and origins[redraw.tensor].type.startswith("torch.nn.modules."):
+        if redraw.tensor in origins and origins[redraw.tensor].type.startswith("torch.nn."):
             found[_kind(redraw.tensor, origins[redraw.tensor])][redraw.tensor] = redraw
     return {
         kind: several
@@ -193,7 +193,7 @@ def _init_weights(
     for (kind, leaf), redraws in by_type.items():
         types[kind].append((leaf, next(iter(redraws.values()))))
     for kind, leaves in sorted(types.items()):
-        yield f"    if type(module) is nn.{kind.rpartition('.')[2]}:"
+        yield f"    if type(module) is {kind.removeprefix('torch.')}:"
         for leaf, redraw in sorted(leaves, key=lambda row: row[0], reverse=True):
             indent = " " * 8
             if leaf != "weight":
