@@ -97,7 +97,7 @@ def require_trust(settings: Settings, checkpoints: Iterable[Path]) -> str | None
         if asked
     ]
     way_on = f"name it by --config {file} if you trust it, or run with --isolated"
-    why = next(filter(None, map(why_not_trusted, (file, *_modules(settings.rules)))), None)
+    why = next(filter(None, map(why_not_trusted, (file, *_modules(settings.rules), *_built(settings.paths)))), None)
     if why is not None:
         if asks:
             raise SettingsError(f"{file}: has {' and '.join(asks)}, which are not taken from it: {why}; {way_on}")
@@ -114,6 +114,15 @@ def _modules(folders: Iterable[Path]) -> Iterator[Path]:
     """The files from which rules would be imported."""
     for folder in folders:
         yield from (path for path in sorted(folder.rglob("*")) if path.is_file() or path.is_dir())
+
+
+def _built(paths: Iterable[Path | Builder]) -> Iterator[Path]:
+    """The files and folders in which the code that is named would be looked for first, as far as they are there."""
+    for path in paths:
+        if isinstance(path, Builder) and path.module:
+            place = path.folder.joinpath(*path.module.split("."))
+            found = (place, place.with_name(f"{place.name}.py"), *place.parents)
+            yield from (one for one in found if one.exists() and one.is_relative_to(path.folder) and one != path.folder)
 
 
 def _folder_of(checkpoint: Path) -> Path:

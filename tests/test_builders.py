@@ -277,6 +277,16 @@ def test_code_in_the_configuration_of_somebody_else_is_not_run() -> None:
         assert "has paths with code, which are not taken from it: others may write to" in outcome.err
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
+def test_a_module_that_others_may_write_to_is_not_run_for_a_configuration() -> None:
+    Path("initaudit.toml").write_text('paths = ["nets:Net"]\n')
+    Path("nets.py").chmod(0o666)
+    outcome = run("check")
+    assert outcome.status == 2
+    assert "others may write to" in outcome.err
+    assert "nets.py" in outcome.err
+
+
 def test_a_setting_of_code_that_has_no_meaning_is_said() -> None:
     for line in ('paths = "nets:Net"', "seed = -1", "time-limit = 0", '[args]\n"nets:Net" = 3', 'paths = ["hf:"]'):
         Path("initaudit.toml").write_text(f"{line}\n")
