@@ -9,7 +9,6 @@ import click
 from initaudit.cli.options import (
     exclude_option,
     key_option,
-    named_argument,
     output_options,
     recursive_option,
     rule_options,
@@ -18,7 +17,16 @@ from initaudit.cli.options import (
 )
 from initaudit.cli.outputs import Output, deliver, is_same_file, outputs_of
 from initaudit.cli.settled import baseline_of, reports_of, rules_of, settings_of
-from initaudit.cli.sources import DEVICES, code_options, files_of, require_cpu, sources_of, understood_sources
+from initaudit.cli.sources import (
+    DEVICES,
+    Source,
+    code_options,
+    files_of,
+    named_argument,
+    require_cpu,
+    sources_of,
+    understood_sources,
+)
 from initaudit.cli.status import FAILED
 from initaudit.cli.terminal import complain, progress_bars, text_layout
 from initaudit.report.formats import FORMATS, render
@@ -64,7 +72,7 @@ BASELINE = "baseline"
 @click.option("--quiet", "-q", is_flag=True, help="Findings alone: no verdict, no progress.")
 @click.option("--verbose", "-v", is_flag=True, help="Every finding, every tensor's name, and what was not judged.")
 def check(
-    paths: tuple[Path, ...],
+    sources: tuple[Source, ...],
     select: Sequence[list[str]],
     extend_select: Sequence[list[str]],
     ignore: Sequence[list[str]],
@@ -104,8 +112,8 @@ def check(
     from initaudit.understanding import Reading
     from initaudit.workers import available_cores
 
-    settings = settings_of(config, isolated=isolated, checkpoints=paths)
-    sources = sources_of(paths, settings, arguments=arguments, seed=seed, time_limit=time_limit)
+    settings = settings_of(config, isolated=isolated, checkpoints=files_of(sources))
+    sources = sources_of(sources, settings, arguments=arguments, seed=seed, time_limit=time_limit)
     further = [*reports_of(settings, reports), *([Output(BASELINE, write_baseline)] if write_baseline else [])]
     outputs = outputs_of(output_format, output_file, further, default=settings.output_format)
     known = baseline_of(settings, baseline, renewed=write_baseline)

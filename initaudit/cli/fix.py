@@ -98,7 +98,7 @@ def fix(
     """
     if emit_code and (output or in_place or dry_run or output_format not in (None, "text")):
         raise click.UsageError("--emit-code prints Python and writes no checkpoint: leave the other outputs away")
-    if not emit_code and isinstance(source_of(path), Builder):
+    if not emit_code and isinstance(source_of(str(path)), Builder):
         raise click.UsageError(f"{path} is code: --emit-code prints what mends it")
     if not emit_code and not dry_run and bool(output) == in_place:
         raise click.UsageError(
@@ -117,7 +117,7 @@ def fix(
     globs = exclude or settings.exclude
     wishes = [wish_of(text) for text in schemes]
     if emit_code:
-        sources = sources_of([path], settings, arguments=arguments, seed=seed, time_limit=time_limit)
+        sources = sources_of([source_of(str(path))], settings, arguments=arguments, seed=seed, time_limit=time_limit)
         reading = Reading(globs, key, recursive, workers or available_cores())
         return _emit(sources, rules, reading, wishes, outputs)
     destination = Destination() if dry_run else Destination(output, in_place, backup, force)

@@ -100,8 +100,6 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 rules_option = click.option(
     "--rules", "folders", metavar="DIR", type=click.Path(path_type=Path), multiple=True, help="A folder of your rules."
 )
-named_argument = click.argument("paths", metavar="[PATH...]", nargs=-1, type=PATH)
-"""Paths that may be left to the configuration."""
 paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PATH)
 workers_option = click.option(
     "--workers", type=click.IntRange(min=1), help="Processes that read large checkpoints.  [default: one for each core]"

@@ -28,7 +28,7 @@ DEVICES = {
 
 
 def sources_of(
-    paths: Iterable[Path], settings: "Settings", *, arguments: str | None, seed: int | None, time_limit: float | None
+    named: Sequence[Source], settings: "Settings", *, arguments: str | None, seed: int | None, time_limit: float | None
 ) -> tuple[Source, ...]:
     """What the command line names, else what the configuration does; code with what it is given and how it is run.
 
@@ -36,7 +36,7 @@ def sources_of(
         click.UsageError: nothing is named, or the arguments are no JSON, or are for no code.
 
     """
-    sources = tuple(map(source_of, paths)) or tuple(settings.paths)
+    sources = tuple(named) or tuple(settings.paths)
     if not sources:
         raise click.UsageError("Missing argument 'PATH...', and the configuration has no paths")
     given = None if arguments is None else _parsed(arguments)
@@ -55,10 +55,25 @@ def sources_of(
     )
 
 
-def source_of(path: Path) -> Source:
+class SourceType(click.Path):
+    """A path or code, as it was typed: what begins with ``./`` is a path, though `pathlib` drops that."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, readable=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Take one argument for what it names."""
+        return source_of(value) if isinstance(value, str) else value
+
+
+named_argument = click.argument("sources", metavar="[PATH...]", nargs=-1, type=SourceType())
+"""What is named, which may be left to the configuration."""
+
+
+def source_of(text: str) -> Source:
     """What one argument names."""
     try:
-        return builder_of(str(path)) or path
+        return builder_of(text) or Path(text)
     except CheckpointError as error:
         return Failure(error.path, error.reason)
 
