@@ -1,6 +1,5 @@
 """Models that are code: built in a process of their own, and understood there by the types of their layers."""
 
 from initaudit.builders.naming import Builder, builder_of
-from initaudit.builders.process import understood_built
 
-__all__ = ["Builder", "builder_of", "understood_built"]
+__all__ = ["Builder", "builder_of"]

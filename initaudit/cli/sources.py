@@ -10,13 +10,13 @@ import click
 
 from initaudit.builders.naming import TIME_LIMIT, Builder, builder_of
 from initaudit.errors import CheckpointError
-from initaudit.findings import Failure
-from initaudit.understanding import Reading, Understood, understood
 
 if TYPE_CHECKING:
+    from initaudit.findings import Failure
     from initaudit.settings import Settings
+    from initaudit.understanding import Reading, Understood
 
-Source: TypeAlias = Path | Builder | Failure
+Source: TypeAlias = Path | Builder | CheckpointError
 """A file or folder, code, or why what was named can be neither."""
 
 DEVICES = {
@@ -75,7 +75,7 @@ def source_of(text: str) -> Source:
     try:
         return builder_of(text) or Path(text)
     except CheckpointError as error:
-        return Failure(error.path, error.reason)
+        return error
 
 
 def _parsed(text: str) -> Sequence[Any] | Mapping[str, Any]:
@@ -88,13 +88,16 @@ def _parsed(text: str) -> Sequence[Any] | Mapping[str, Any]:
     return found
 
 
-def understood_sources(sources: Iterable[Source], reading: Reading) -> Iterator[Understood | Failure]:
+def understood_sources(sources: Iterable[Source], reading: "Reading") -> "Iterator[Understood | Failure]":
     """Each checkpoint and each model behind some sources, understood, or why it is not."""
+    from initaudit.findings import Failure
+    from initaudit.understanding import understood
+
     for source in sources:
-        if isinstance(source, Failure):
-            yield source
+        if isinstance(source, CheckpointError):
+            yield Failure(source.path, source.reason)
         elif isinstance(source, Builder):
-            from initaudit.builders import understood_built
+            from initaudit.builders.process import understood_built
 
             yield understood_built(source, exclude=reading.exclude)
         else:
