@@ -122,8 +122,13 @@ def _without_waived(rule: Rule, faults: list[Fault], path: str) -> tuple[list[Fa
 
 def audit(paths: Iterable[Path], rules: Sequence[Rule], reading: Reading = WHOLE) -> Outcome:
     """Audit every checkpoint behind some paths; what cannot be read is a failure, and hides nothing else."""
+    return judge_all(understood(paths, reading), rules, reading)
+
+
+def judge_all(found: Iterable[Understood | Failure], rules: Sequence[Rule], reading: Reading = WHOLE) -> Outcome:
+    """Hold every checkpoint that was understood to rules; why others were not is among the failures."""
     audited, failures = [], []
-    for one in understood(paths, reading):
+    for one in found:
         if isinstance(one, Failure):
             failures.append(one)
             continue

@@ -1,12 +1,13 @@
 """What a project has settled in ``initaudit.toml`` or in ``[tool.initaudit]`` of its ``pyproject.toml``."""
 
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from initaudit.errors import InitauditError, errno_text
+from initaudit.builders.naming import Builder, builder_of
+from initaudit.errors import CheckpointError, InitauditError, errno_text
 from initaudit.locations import absolute
 from initaudit.report.formats import FORMATS
 from initaudit.suggestions import suggestion
@@ -36,6 +37,10 @@ class Settings:
     show_intended: bool = False
     rules: tuple[Path, ...] = ()
     baseline: Path | None = None
+    paths: tuple[Path | Builder, ...] = ()
+    args: Mapping[str, Sequence[Any] | Mapping[str, Any]] = field(default_factory=dict)
+    seed: int | None = None
+    time_limit: float | None = None
     severity: Mapping[str, str] = field(default_factory=dict)
     per_tensor_ignores: tuple[Waiver, ...] = ()
     per_file_ignores: tuple[Waiver, ...] = ()
@@ -85,16 +90,23 @@ def require_trust(settings: Settings, checkpoints: Iterable[Path]) -> str | None
     file = settings.source
     if file is None:
         return None
-    asks = [name for name, asked in (("rules", settings.rules), ("[report]", settings.report)) if asked]
+    code = any(isinstance(path, Builder) for path in settings.paths)
+    asks = [
+        name
+        for name, asked in (("rules", settings.rules), ("paths with code", code), ("[report]", settings.report))
+        if asked
+    ]
     way_on = f"name it by --config {file} if you trust it, or run with --isolated"
-    why = next(filter(None, map(why_not_trusted, (file, *_modules(settings.rules)))), None)
+    why = next(filter(None, map(why_not_trusted, (file, *_modules(settings.rules), *_built(settings.paths)))), None)
     if why is not None:
         if asks:
             raise SettingsError(f"{file}: has {' and '.join(asks)}, which are not taken from it: {why}; {way_on}")
         return f"{file}: its settings count, though {why}"
     folder = absolute(file.parent)
-    if settings.rules and not is_repository(folder) and any(folder == _folder_of(path) for path in checkpoints):
-        raise SettingsError(f"{file}: has rules, which are not taken from the folder of a checkpoint: {way_on}")
+    runs = [name for name in asks if name != "[report]"]
+    if runs and not is_repository(folder) and any(folder == _folder_of(path) for path in checkpoints):
+        what = " and ".join(runs)
+        raise SettingsError(f"{file}: has {what}, which are not taken from the folder of a checkpoint: {way_on}")
     return None
 
 
@@ -102,6 +114,15 @@ def _modules(folders: Iterable[Path]) -> Iterator[Path]:
     """The files from which rules would be imported."""
     for folder in folders:
         yield from (path for path in sorted(folder.rglob("*")) if path.is_file() or path.is_dir())
+
+
+def _built(paths: Iterable[Path | Builder]) -> Iterator[Path]:
+    """The files and folders in which the code that is named would be looked for first, as far as they are there."""
+    for path in paths:
+        if isinstance(path, Builder) and path.module:
+            place = path.folder.joinpath(*path.module.split("."))
+            found = (place, place.with_name(f"{place.name}.py"), *place.parents)
+            yield from (one for one in found if one.exists() and one.is_relative_to(path.folder) and one != path.folder)
 
 
 def _folder_of(checkpoint: Path) -> Path:
@@ -175,6 +196,34 @@ def _paths(value: Any, file: Path) -> tuple[Path, ...]:
     return tuple(file.parent / item for item in _texts(value, file))
 
 
+def _named(value: Any, file: Path) -> tuple[Path | Builder, ...]:
+    """Files and code; modules are looked for in the folder of the file."""
+    try:
+        return tuple(builder_of(text, file.parent) or file.parent / text for text in _texts(value, file))
+    except CheckpointError as error:
+        raise _UnfitError(str(error)) from error
+
+
+def _arguments(value: Any, file: Path) -> dict[str, Any]:
+    """``"package.module:name" = { width = 64 }``, or a list."""
+    for name, given in _table(value).items():
+        if not isinstance(given, dict | list):
+            raise _UnfitError(f"{name!r} takes a table of named arguments or a list, not {given!r}")
+    return dict(value)
+
+
+def _whole(value: Any, file: Path) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise _UnfitError(f"takes a whole number from zero on, not {value!r}")
+    return value
+
+
+def _seconds(value: Any, file: Path) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+        raise _UnfitError(f"takes a number of seconds, not {value!r}")
+    return float(value)
+
+
 def _table(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _UnfitError(f"takes a table, not {value!r}")
@@ -230,6 +279,10 @@ _READERS: dict[str, Callable[[Any, Path], Any]] = {
     "show-intended": _truth,
     "rules": _paths,
     "baseline": _path,
+    "paths": _named,
+    "args": _arguments,
+    "seed": _whole,
+    "time-limit": _seconds,
     "severity": _severities,
     "per-tensor-ignores": _ignores("per-tensor-ignores", "tensor"),
     "per-file-ignores": _ignores("per-file-ignores", "checkpoint"),

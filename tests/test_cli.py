@@ -606,7 +606,7 @@ def test_an_interruption_is_status_130(monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("initaudit.audit.audit", interrupted)
+    monkeypatch.setattr("initaudit.audit.judge_all", interrupted)
     outcome = run("check", GOOD)
     assert outcome.status == 130
     assert "Traceback" not in outcome.err
@@ -616,7 +616,7 @@ def test_what_nobody_thought_of_is_status_2_in_one_line(monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("one\ntwo")
 
-    monkeypatch.setattr("initaudit.audit.audit", broken)
+    monkeypatch.setattr("initaudit.audit.judge_all", broken)
     outcome = run("check", GOOD)
     assert outcome.status == 2
     (complaint,) = outcome.complaints

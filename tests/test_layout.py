@@ -108,6 +108,7 @@ ALLOWED = {
         "statistics",
         "understanding",
     },
+    "builders": {"checkpoint", "errors", "findings", "modules", "suggestions", "understanding"},
     "repair": {
         "audit",
         "checkpoint",
@@ -165,11 +166,12 @@ ALLOWED = {
         "version",
     },
     "trust": set(),
-    "settings": {"errors", "locations", "report", "suggestions", "trust", "waivers"},
+    "settings": {"builders", "errors", "locations", "report", "suggestions", "trust", "waivers"},
     "policy": {"baseline", "errors", "outcome", "registry", "rule", "settings", "waivers"},
     "cli": {
         "audit",
         "baseline",
+        "builders",
         "checkpoint",
         "drafts",
         "errors",

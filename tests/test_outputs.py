@@ -20,8 +20,8 @@ def test_one_run_writes_several_outputs_and_reads_once(tmp_path, monkeypatch):
     import initaudit.audit
 
     calls = []
-    audit = initaudit.audit.audit
-    monkeypatch.setattr("initaudit.audit.audit", lambda *a, **k: calls.append(a) or audit(*a, **k))
+    audit = initaudit.audit.judge_all
+    monkeypatch.setattr("initaudit.audit.judge_all", lambda *a, **k: calls.append(a) or audit(*a, **k))
     outcome = run("check", ERROR, *(f"--report={form}={tmp_path / form}" for form in FORMATS))
     assert outcome.status == 1
     assert len(calls) == 1

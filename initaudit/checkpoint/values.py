@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from initaudit.checkpoint.archive import Record
+from initaudit.checkpoint.origins import Origin
 from initaudit.errors import CheckpointError
 
 CONFIG_NAMES = ("config.json", "adapter_config.json")
@@ -16,7 +17,10 @@ CONFIG_NAMES = ("config.json", "adapter_config.json")
 
 ByteOrder = Literal["little", "big"]
 
-LIVE = ("module", "state_dict")
+CODE = "code"
+"""The format of a model that was built for the audit alone, from code that was named."""
+
+LIVE = ("module", "state_dict", CODE)
 """The formats of what was never in a file."""
 
 
@@ -150,7 +154,8 @@ class Checkpoint:
 
     ``path`` is what a report calls it. ``config`` is the model's ``config.json``, a hint that may be empty. ``notes``
     say what was left alone. ``aside`` is what a file holds beside its weights. ``unread`` says what of it could not be
-    read, though it should be judged as the rest is.
+    read, though it should be judged as the rest is. ``origins`` say of a live module's tensors where in code they come
+    from.
     """
 
     path: str
@@ -160,6 +165,7 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     aside: tuple[Aside, ...] = ()
     unread: tuple[str, ...] = ()
+    origins: Mapping[str, Origin] = field(default_factory=dict)
 
     @property
     def entries(self) -> tuple[Entry, ...]:

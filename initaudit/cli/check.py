@@ -10,7 +10,6 @@ from initaudit.cli.options import (
     exclude_option,
     key_option,
     output_options,
-    paths_argument,
     recursive_option,
     rule_options,
     settings_options,
@@ -18,6 +17,16 @@ from initaudit.cli.options import (
 )
 from initaudit.cli.outputs import Output, deliver, is_same_file, outputs_of
 from initaudit.cli.settled import baseline_of, reports_of, rules_of, settings_of
+from initaudit.cli.sources import (
+    DEVICES,
+    Source,
+    code_options,
+    files_of,
+    named_argument,
+    require_cpu,
+    sources_of,
+    understood_sources,
+)
 from initaudit.cli.status import FAILED
 from initaudit.cli.terminal import complain, progress_bars, text_layout
 from initaudit.report.formats import FORMATS, render
@@ -28,13 +37,24 @@ BASELINE = "baseline"
 
 
 @click.command()
-@paths_argument
+@named_argument
 @rule_options
 @exclude_option
 @key_option
 @recursive_option
 @settings_options
 @workers_option
+@code_options
+@click.option(
+    "--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Of code: what its model is drawn with.  [default: 0]"
+)
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", *DEVICES]),
+    expose_value=False,
+    callback=require_cpu,
+    help="Of code: where its model is built, which is the CPU.",
+)
 @click.option(
     "--fail-on",
     type=click.Choice(FAIL_ON),
@@ -59,7 +79,7 @@ BASELINE = "baseline"
 @click.option("--quiet", "-q", is_flag=True, help="Findings alone: no verdict, no progress.")
 @click.option("--verbose", "-v", is_flag=True, help="Every finding, every tensor's name, and what was not judged.")
 def check(
-    paths: tuple[Path, ...],
+    sources: tuple[Source, ...],
     select: Sequence[list[str]],
     extend_select: Sequence[list[str]],
     ignore: Sequence[list[str]],
@@ -70,6 +90,9 @@ def check(
     config: Path | None,
     isolated: bool,
     workers: int | None,
+    arguments: str | None,
+    time_limit: float | None,
+    seed: int | None,
     fail_on: str | None,
     alpha: float,
     baseline: Path | None,
@@ -86,16 +109,19 @@ def check(
     """Audit checkpoints and print what is wrong with them.
 
     PATH is a weight file (.safetensors, PyTorch's .pt, .pth, .bin and .ckpt, NumPy's .npz, by content), an index of
-    shards (*.index.json), or a folder with either.
+    shards (*.index.json), or a folder with either; or code that gives a torch.nn.Module, as package.module:name (a
+    function, a class or a model; what exists as a file is never taken for code), or hf:FOLDER with the config.json of a
+    model of transformers. Code is run in another process. Without PATH the configuration's `paths` are audited.
     """
-    from initaudit.audit import audit
+    from initaudit.audit import judge_all
     from initaudit.baseline import render_baseline
     from initaudit.policy import unneeded
     from initaudit.report.html import require_libraries
     from initaudit.understanding import Reading
     from initaudit.workers import available_cores
 
-    settings = settings_of(config, isolated=isolated, checkpoints=paths)
+    settings = settings_of(config, isolated=isolated, checkpoints=files_of(sources))
+    sources = sources_of(sources, settings, arguments=arguments, seed=seed, time_limit=time_limit)
     further = [*reports_of(settings, reports), *([Output(BASELINE, write_baseline)] if write_baseline else [])]
     outputs = outputs_of(output_format, output_file, further, default=settings.output_format)
     known = baseline_of(settings, baseline, renewed=write_baseline)
@@ -105,7 +131,8 @@ def check(
         require_libraries()
     with progress_bars(hidden=quiet) as bars:
         globs, cores = exclude or settings.exclude, workers or available_cores()
-        report = audit(paths, rules, Reading(globs, key, recursive, cores, bars, histograms=pages, alpha=alpha))
+        reading = Reading(globs, key, recursive, cores, bars, histograms=pages, alpha=alpha)
+        report = judge_all(understood_sources(sources, reading), rules, reading)
     report = replace(report, notes=unneeded(report, settings, known))
     complaints = [*map(str, report.failures)]
     if write_baseline and report.failures:
@@ -119,7 +146,7 @@ def check(
         shown = {"statistics": statistics, "quiet": quiet, "verbose": verbose}
         return render(report, output.form, **layout, **shown, show_intended=show_intended or settings.show_intended)
 
-    inputs = [*paths, *report.files, *settings.files]
+    inputs = [*files_of(sources), *report.files, *settings.files]
     if known is not None and not (write_baseline and is_same_file(write_baseline, known.file)):
         inputs.append(known.file)
     unwritten = deliver(outputs, said, inputs=inputs)

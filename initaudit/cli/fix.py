@@ -4,9 +4,11 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
+from initaudit.builders.naming import Builder
 from initaudit.cli.options import (
     PATH,
     exclude_option,
@@ -19,8 +21,14 @@ from initaudit.cli.options import (
 )
 from initaudit.cli.outputs import Output, deliver, outputs_of
 from initaudit.cli.settled import rules_of, settings_of
+from initaudit.cli.sources import Source, code_options, files_of, source_of, sources_of, understood_sources
 from initaudit.cli.status import FAILED, SIGNALLED
 from initaudit.cli.terminal import complain, progress_bars, text_layout
+
+if TYPE_CHECKING:
+    from initaudit.remedies import Wish
+    from initaudit.rule import Rule
+    from initaudit.understanding import Reading
 
 ENDING = ("SIGTERM", "SIGHUP", "SIGQUIT")
 """What asks a process to end: a scheduler, a connection that is lost, and a key of the terminal."""
@@ -35,6 +43,7 @@ ENDING = ("SIGTERM", "SIGHUP", "SIGQUIT")
 @click.option("--backup", is_flag=True, help="With --in-place: keep the original as NAME.orig.")
 @click.option("--force", is_flag=True, help="Write over an output that is there.")
 @click.option("--dry-run", is_flag=True, help="Show what would be redrawn; write nothing.")
+@click.option("--emit-code", is_flag=True, help="Print the Python that mends the model, in torch's terms.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all streams of random numbers."
 )
@@ -55,6 +64,7 @@ ENDING = ("SIGTERM", "SIGHUP", "SIGQUIT")
 @recursive_option
 @settings_options
 @workers_option
+@code_options
 @output_options(["text", "json"])
 def fix(
     path: Path,
@@ -63,6 +73,7 @@ def fix(
     backup: bool,
     force: bool,
     dry_run: bool,
+    emit_code: bool,
     seed: int,
     schemes: tuple[str, ...],
     report: Path | None,
@@ -77,6 +88,8 @@ def fix(
     config: Path | None,
     isolated: bool,
     workers: int | None,
+    arguments: str | None,
+    time_limit: float | None,
     output_format: str | None,
     output_file: Path | None,
     reports: tuple[Output, ...],
@@ -88,6 +101,8 @@ def fix(
     xavier_normal, kaiming_normal (each also _uniform), normal:std=0.02, trunc_normal:std=0.02, uniform:bound=0.05,
     orthogonal:gain=1, sparse:connections=10, zeros, ones, constant:value=1; or a law, as 'normal(std = 0.02 / sqrt(2 *
     blocks))', in terms of fan_in, fan_out, block, blocks, width and config.KEY.
+
+    Of code, as package.module:name or hf:FOLDER, --emit-code prints what to add to it.
     """
     outputs = outputs_of(output_format, output_file, reports)
     if report is not None:
@@ -107,7 +122,11 @@ def fix(
             }
         )
         return _verify(report, path, key, recursive, workers, device, outputs)
-    if not dry_run and bool(output) == in_place:
+    if emit_code and (output or in_place or dry_run or output_format not in (None, "text")):
+        raise click.UsageError("--emit-code prints Python and writes no checkpoint: leave the other outputs away")
+    if not emit_code and isinstance(source_of(str(path)), Builder):
+        raise click.UsageError(f"{path} is code: --emit-code prints what mends it")
+    if not emit_code and not dry_run and bool(output) == in_place:
         raise click.UsageError(
             "say where to write: --output OUT or --in-place (or --dry-run to see what would be done)"
         )
@@ -122,6 +141,10 @@ def fix(
     rules = rules_of(settings, folders, select=select, extend_select=extend_select, ignore=ignore)
     globs = exclude or settings.exclude
     wishes = [wish_of(text) for text in schemes]
+    if emit_code:
+        sources = sources_of([source_of(str(path))], settings, arguments=arguments, seed=seed, time_limit=time_limit)
+        reading = Reading(globs, key, recursive, workers or available_cores())
+        return _emit(sources, rules, reading, wishes, outputs)
     destination = Destination() if dry_run else Destination(output, in_place, backup, force)
     _end_tidily()
     with progress_bars(hidden=False) as bars:
@@ -181,6 +204,31 @@ def _verify(
     for complaint in unwritten:
         complain(complaint)
     return FAILED if unwritten else verified.exit_status
+
+
+def _emit(
+    sources: Sequence[Source],
+    rules: "Sequence[Rule]",
+    reading: "Reading",
+    wishes: "Sequence[Wish]",
+    outputs: Sequence[Output],
+) -> int:
+    """Print what mends the models behind some sources, and return the exit status."""
+    from initaudit.audit import judge_all
+    from initaudit.repair.planning import plan_repair
+    from initaudit.report.code import render
+
+    report = judge_all(understood_sources(sources, reading), rules, reading)
+    plans = [plan_repair(one, wishes) for one in report.audited]
+    unwritten = []
+    if plans:
+        text = render(report.audited, plans)
+        unwritten = deliver(outputs, lambda output: text, inputs=[*files_of(sources), *report.files])
+    for complaint in [*map(str, report.failures), *unwritten]:
+        complain(complaint)
+    if unwritten or report.failures:
+        return FAILED
+    return int(any(plan.unrepaired for plan in plans))
 
 
 def _end_tidily() -> None:

@@ -18,6 +18,7 @@ from initaudit.findings import Failure
 from initaudit.layers import understand
 from initaudit.modules.holdings import Holding, holdings_of_dict, holdings_of_module
 from initaudit.modules.measuring import measure_held
+from initaudit.modules.origins import Written, origins_of
 from initaudit.modules.reaching import BatchError, reach, require_batch
 from initaudit.modules.types import in_shape, settle
 from initaudit.outcome import Outcome
@@ -74,8 +75,11 @@ def understood_live(
     exclude: Sequence[str] = (),
     key: str | None = None,
     batch: Any = None,
+    written: Written | None = None,
 ) -> Understood:
     """A module or a state dict, measured where its tensors lie, and understood; ``batch`` is one for the module.
+
+    ``written`` is what was seen of a module's values while it was built.
 
     Raises:
         CheckpointError: a dictionary holds no state dict, or several and no key.
@@ -98,6 +102,7 @@ def understood_live(
         config=_config(source),
         notes=tuple(_notes(holdings, entries)),
         aside=aside,
+        origins=origins_of(source, written) if isinstance(source, nn.Module) else {},
     )
     scratch = Scratch.new()
     statistics = {

@@ -1,13 +1,15 @@
 """Workflow commands of GitHub Actions, which annotate the pull request.
 
-A step shows ten errors and ten warnings: one annotation for each checkpoint and rule lets them last.
+A step shows ten errors and ten warnings: one annotation for each checkpoint and rule lets them last. Of code it is one
+for each line and rule.
 """
 
 from collections.abc import Iterable
 
 from initaudit.groups import Group
 from initaudit.locations import in_repository
-from initaudit.outcome import Outcome
+from initaudit.outcome import Audited, Outcome
+from initaudit.report.code import in_code, line_of
 from initaudit.report.escaping import printable
 from initaudit.rule import Severity
 
@@ -20,31 +22,35 @@ LONGEST_TEXT = 500
 
 def render(report: Outcome) -> str:
     """A line for each annotation, the worst first; nothing where there is nothing to say."""
-    groups: dict[tuple[Severity, str, str], list[Group]] = {}
-    for finding in report.groups:
-        groups.setdefault((finding.severity, finding.checkpoint, finding.rule), []).append(finding)
+    groups: dict[tuple[Severity, str, int, str], list[tuple[Audited, Group]]] = {}
+    for one in report.audited:
+        for finding in one.groups:
+            line = line_of(one.checkpoint.origins.get(finding.tensor))
+            file, number = (finding.checkpoint, 1) if line is None else (line.file, line.number)
+            groups.setdefault((finding.severity, file, number, finding.rule), []).append((one, finding))
     lines = [
-        _command("error", failure.path, "not audited", [printable(failure.message, longest=LONGEST_TEXT)])
+        _command("error", failure.path, 1, "not audited", [printable(failure.message, longest=LONGEST_TEXT)])
         for failure in report.failures
     ]
-    for (severity, path, rule), found in sorted(groups.items(), key=lambda group: group[0][0].rank):
-        lines.append(_command(COMMANDS[severity], path, f"{rule} {found[0].name}", _told(found)))
+    for (severity, path, number, rule), found in sorted(groups.items(), key=lambda group: group[0][0].rank):
+        lines.append(_command(COMMANDS[severity], path, number, f"{rule} {found[0][1].name}", _told(found)))
     lines += [f"::notice title=initaudit::{_escaped(printable(note, longest=LONGEST_TEXT))}" for note in report.notes]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _told(found: list[Group]) -> list[str]:
+def _told(found: list[tuple[Audited, Group]]) -> list[str]:
     lines = []
-    for finding in found[:MOST_FINDINGS]:
+    for one, finding in found[:MOST_FINDINGS]:
         more = f" and {len(finding.tensors) - 1:,} more" if len(finding.tensors) > 1 else ""
         lines.append(f"{printable(finding.tensor)}{more}: {printable(finding.message, longest=LONGEST_TEXT)}")
+        lines += [printable(line, longest=LONGEST_TEXT) for line in in_code(finding, one)]
     if len(found) > MOST_FINDINGS:
         lines.append(f"and {len(found) - MOST_FINDINGS:,} more")
     return lines
 
 
-def _command(command: str, path: str, title: str, lines: Iterable[str]) -> str:
-    place = f"file={_property(printable(in_repository(path)))},line=1,title={_property(f'initaudit: {title}')}"
+def _command(command: str, path: str, number: int, title: str, lines: Iterable[str]) -> str:
+    place = f"file={_property(printable(in_repository(path)))},line={number},title={_property(f'initaudit: {title}')}"
     return f"::{command} {place}::{_escaped(chr(10).join(lines))}"
 
 

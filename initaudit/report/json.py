@@ -4,13 +4,16 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from initaudit.checkpoint.origins import Line, Origin
 from initaudit.errors import LawError
 from initaudit.faults import Expectation
 from initaudit.findings import Finding
 from initaudit.groups import Group
+from initaudit.locations import in_repository
 from initaudit.outcome import Audited, Outcome
 from initaudit.reach import Reach
 from initaudit.remedies import Remedy, laws_of
+from initaudit.report.code import pasted
 from initaudit.report.escaping import document
 from initaudit.signal import growth_of, loss_of
 from initaudit.version import __version__
@@ -28,7 +31,7 @@ def render(report: Outcome) -> str:
         "checkpoints": [_checkpoint(one) for one in report.audited],
         "summary": report.counts,
         "statistics": [asdict(row) for row in report.statistics],
-        "findings": [_group(group) for group in report.groups],
+        "findings": [_group(group, one) for one in report.audited for group in one.groups],
         "intended": [
             {"rule": row.rule, "checkpoint": row.checkpoint, "tensor": row.tensor, "convention": row.convention}
             for one in report.audited
@@ -122,7 +125,7 @@ def _signal(one: Audited) -> dict[str, Any]:
     }
 
 
-def _group(group: Group) -> dict[str, Any]:
+def _group(group: Group, one: Audited) -> dict[str, Any]:
     """One finding as a person counts them; what its tensors have of their own stands under ``per_tensor``."""
     return {
         "rule": group.rule,
@@ -135,7 +138,10 @@ def _group(group: Group) -> dict[str, Any]:
         "advice": group.advice,
         "evidence": dict(group.example.evidence),
         "repair": group.repair and described(group.repair),
-        "per_tensor": [_finding(finding) for finding in group.findings],
+        **({"paste": pasted(group, one.model, one.checkpoint.origins)} if one.checkpoint.origins else {}),
+        "per_tensor": [
+            _finding(finding) | _code(one.checkpoint.origins.get(finding.tensor)) for finding in group.findings
+        ],
     }
 
 
@@ -148,6 +154,27 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "copy_of": None if finding.original == finding.tensor else finding.original,
         "repair": finding.repair and described(finding.repair),
     }
+
+
+def _code(origin: Origin | None) -> dict[str, Any]:
+    """Where in code a tensor comes from; nothing of what was in a file."""
+    if origin is None:
+        return {}
+    return {
+        "code": {
+            "type": origin.type,
+            "path": origin.path,
+            "defined": _line(origin.defined),
+            "made": _line(origin.made),
+            "filled": [_line(line) for line in origin.filled],
+        }
+    }
+
+
+def _line(line: Line | None) -> dict[str, Any] | None:
+    if line is None:
+        return None
+    return {"file": in_repository(line.file), "line": line.number, "within": line.within}
 
 
 def _expectation(expected: Expectation | None) -> dict[str, Any] | None:

@@ -8,10 +8,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from initaudit.checkpoint.values import LIVE
+from initaudit.checkpoint.values import CODE, LIVE
 from initaudit.findings import Waived
 from initaudit.groups import Group
 from initaudit.outcome import Audited, Outcome
+from initaudit.report.code import in_code
 from initaudit.report.escaping import LONGEST_TEXT, printable
 from initaudit.report.terminal import laid_out
 from initaudit.rule import Severity
@@ -71,7 +72,7 @@ def _body(one: Audited, *, show_intended: bool, verbose: bool) -> Iterator[Text 
     for finding in one.groups:
         shown[finding.rule] += 1
         if verbose or shown[finding.rule] <= MOST_OF_A_RULE:
-            yield from _finding(finding, verbose=verbose)
+            yield from _finding(finding, one, verbose=verbose)
     for rule, count in shown.items():
         if not verbose and count > MOST_OF_A_RULE:
             yield Text(f"  {count - MOST_OF_A_RULE:,} more of {rule}: --verbose shows them")
@@ -87,7 +88,7 @@ def _body(one: Audited, *, show_intended: bool, verbose: bool) -> Iterator[Text 
         yield _aside(f"note  {printable(note, longest=LONGEST_TEXT)}")
 
 
-def _finding(finding: Group, *, verbose: bool) -> Iterator[Text | Padding]:
+def _finding(finding: Group, one: Audited, *, verbose: bool) -> Iterator[Text | Padding]:
     line = Text("  ")
     line.append(f"{finding.severity.value:<8}", style=STYLES[finding.severity])
     line.append(f"{finding.rule} {finding.name}", style="bold")
@@ -99,6 +100,8 @@ def _finding(finding: Group, *, verbose: bool) -> Iterator[Text | Padding]:
     yield Padding(Text(printable(finding.message, longest=LONGEST_TEXT)), (0, 0, 0, 10))
     if finding.advice:
         yield Padding(Text(f"-> {printable(finding.advice, longest=LONGEST_TEXT)}", style="green"), (0, 0, 0, 10))
+    for code in in_code(finding, one):
+        yield Padding(Text(printable(code, longest=LONGEST_TEXT), style="dim"), (0, 0, 0, 10))
 
 
 def statistics_table(report: Outcome) -> Table:
@@ -143,10 +146,14 @@ def verdict(report: Outcome, *, show_intended: bool, verbose: bool) -> Text:
 
 
 def _how_to_redraw(report: Outcome) -> str:
-    """The command for the first checkpoint with something that `fix` would redraw; empty where none has, or no file."""
+    """The command for the first checkpoint with something that `fix` would redraw, or mend in code; empty without."""
     for one in report.audited:
-        path, is_file = one.checkpoint.path, one.checkpoint.format not in LIVE
-        if is_file and path.isprintable() and any(finding.is_repairable for finding in one.findings):
+        path, form = one.checkpoint.path, one.checkpoint.format
+        if not path.isprintable() or not any(finding.is_repairable for finding in one.findings):
+            continue
+        if form == CODE:
+            return f". Mend: initaudit fix {shlex.quote(path)} --emit-code"
+        if form not in LIVE:
             return f". Redraw: initaudit fix {shlex.quote(path)} --dry-run"
     return ""
 
