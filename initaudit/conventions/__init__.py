@@ -1,14 +1,15 @@
-"""What is intended: deviations by a known convention of the field, while its condition holds.
+"""What is intended: the conventions of the field, of which a few decide while their condition holds, and most caption.
 
-One zero matrix among nonzero siblings is never by design, whatever it is called; all of them may be.
+Names never excuse a zero, a bias or a norm: gradients, kin and values say whether it is harmless, and a caption says
+what the field calls it.
 """
 
-from initaudit.conventions.conditions import has_a_nonzero_partner
+from initaudit.conventions.captions import CAPTIONS
 from initaudit.conventions.row import Convention
 from initaudit.conventions.table import TABLE
 from initaudit.model import Model, Tensor
 
-__all__ = ["TABLE", "Convention", "excuse", "is_second_factor"]
+__all__ = ["CAPTIONS", "TABLE", "Convention", "caption", "excuse"]
 
 
 def excuse(rule: str, tensor: Tensor, model: Model) -> str | None:
@@ -21,6 +22,6 @@ def excuse(rule: str, tensor: Tensor, model: Model) -> str | None:
     return next((row.name for row in TABLE if row.covers(rule, tensor, model)), None)
 
 
-def is_second_factor(tensor: Tensor) -> bool:
-    """Whether its name is that of a factor that starts at zero beside another one that does not, as LoRA's B."""
-    return any(row.condition is has_a_nonzero_partner and row.names(tensor) for row in TABLE)
+def caption(rule: str, tensor: Tensor, model: Model) -> str | None:
+    """What the field calls that which a rule holds to be harmless at a tensor, None where it has no name."""
+    return next((row.name for row in CAPTIONS if row.covers(rule, tensor, model)), None)
