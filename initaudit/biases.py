@@ -28,6 +28,11 @@ WIDE_WEIGHT = 0.5
 """Beside a weight of such a deviation a bias N(0, 1) is by the same law: the layer scales both when it uses them."""
 
 
+FARTHEST_FAN = 8.0
+"""How far a bound by another layer's fan may lie from one's own: fans of one model differ by 64 at most; what is
+further off, as N(0, 1e-6) is, was not drawn by a fan."""
+
+
 def are_scattered(model: Model) -> frozenset[str]:
     """The biases that are drawn about zero as wide as the signal, if more than half of a model's biases are."""
     return model.remember(_scattered)
@@ -61,7 +66,10 @@ def ignores_its_fan(bias: Tensor, model: Model) -> float | None:
         return None
     weights = [w for w in model.partners(bias) if w.is_weight and w.part.fan_in and w.count > bias.count]
     default = all(_is_default_weight(weight) for weight in weights)
-    return values.largest if weights and default else None
+    near = all(
+        1 / FARTHEST_FAN < values.largest * (weight.part.fan_in or 1) ** 0.5 < FARTHEST_FAN for weight in weights
+    )
+    return values.largest if weights and default and near else None
 
 
 def _is_default_weight(weight: Tensor) -> bool:

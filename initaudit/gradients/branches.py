@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from initaudit.gradients.factors import Factor, Factors, block_of, modules_around, parent
-from initaudit.gradients.products import gates_another, is_called_a_gate, is_low_rank, why_multiplied
+from initaudit.gradients.products import (
+    gates_another,
+    gives_a_product,
+    is_called_a_gate,
+    is_low_rank,
+    meet,
+    why_multiplied,
+)
 from initaudit.model import Model
 
 MOST_TOGETHER = 256
@@ -36,10 +43,14 @@ def blocked(factor: Factor, factors: Factors, model: Model) -> Blocked:
     module, here = branch(factor, factors)
     if len(here) > MOST_TOGETHER:
         return Blocked(reason="one of many in its module")
-    others = [f for f in here if f.is_zero and f.layer != factor.layer and not is_open_gate(f, factors)]
+    others = [
+        f
+        for f in here
+        if f.is_zero and f.layer != factor.layer and not is_open_gate(f, factors) and not meet(f, factor)
+    ]
     if not others:
         return _alone(factor, module, here, factors, model)
-    return _among_zeros(factor, module, here, others)
+    return _among_zeros(factor, module, here, others, factors)
 
 
 def branch(factor: Factor, factors: Factors) -> tuple[str, Sequence[Factor]]:
@@ -59,10 +70,23 @@ def is_open_gate(factor: Factor, factors: Factors) -> bool:
     return opened or is_called_a_gate(factor)
 
 
-def _among_zeros(factor: Factor, module: str, here: Sequence[Factor], others: Sequence[Factor]) -> Blocked:
+def is_driven(factor: Factor, factors: Factors) -> bool:
+    """Whether a matrix gives more than zero though it is zero: its bias is not."""
+    bias = factors.biases.get(factor.layer)
+    return bias is not None and not bias.is_zero
+
+
+DRIVEN = Blocked(reason="a bias that is not zero drives what it is multiplied with")
+
+
+def _among_zeros(
+    factor: Factor, module: str, here: Sequence[Factor], others: Sequence[Factor], factors: Factors
+) -> Blocked:
     """A zero matrix that has zero neighbours in its branch."""
     for other in others:
-        why = why_multiplied(factor, other)
+        why, reads = why_multiplied(factor, other)
+        if why and any(is_driven(f, factors) for f in reads):
+            return DRIVEN
         if why and _shared(factor.layer, other.layer) >= len(module):
             return Blocked((other.name,), f"{_short(factor)} and {_short(other)} are both zero: {why}")
     alive = [f for f in here if not f.is_zero]
@@ -73,6 +97,8 @@ def _among_zeros(factor: Factor, module: str, here: Sequence[Factor], others: Se
             if f.reads == factor.writes or f.writes == factor.reads or (is_low_rank(f) and is_low_rank(factor))
         ]
         if chain and module and not _is_list(module, here):
+            if any(is_driven(f, factors) for f in (factor, *chain)):
+                return DRIVEN
             reason = f"all {len(here)} matrices of {module} are zero, one behind the other"
             return Blocked(tuple(f.name for f in chain), reason)
         if chain:
@@ -83,6 +109,8 @@ def _among_zeros(factor: Factor, module: str, here: Sequence[Factor], others: Se
     for other in others:
         for first, second in ((factor, other), (other, factor)):
             if _are_up_and_down(first, second, alive):
+                if is_driven(first, factors):
+                    return DRIVEN
                 reason = f"{_short(first)} and {_short(second)}, which alone reads it, are both zero"
                 return Blocked((other.name,), reason)
     if all(parent(f.layer) != parent(factor.layer) for f in others):
@@ -105,6 +133,7 @@ def _alone(factor: Factor, module: str, here: Sequence[Factor], factors: Factors
     block = block_of(factor.layer)
     if block and factors.lengths[parent(block)] > 1:
         gates = [gate for gate in factors.gates.get(block, []) if gate.length in (1, factor.writes)]
+        gates = [] if is_driven(factor, factors) else gates
         if gates and all(gate.is_zero for gate in gates):
             named = ", ".join(_short(gate) for gate in gates[:3])
             return Blocked(
@@ -114,6 +143,12 @@ def _alone(factor: Factor, module: str, here: Sequence[Factor], factors: Factors
     if norm is not None and norm.is_zero:
         return Blocked((norm.name,), f"{_short(factor)} and {_short(norm)}, which scales what it gives, are both zero")
     first = [f for f in here if f is not factor and not f.is_zero]
+    if is_driven(factor, factors):
+        return Blocked(reason="its bias is not zero, and drives what reads it")
+    if len(here) == 2 and first and gives_a_product(factor, first[0]):
+        return Blocked(
+            (factor.name,), "queries and keys that it gives are both zero, and are multiplied with each other"
+        )
     if len(here) == 2 and first and _is_first(factor, first[0], _stream(module, factors)):
         if factor.writes == 2 * first[0].reads:
             return Blocked((factor.name,), "both halves of what it gives are zero, and are multiplied with each other")

@@ -25,11 +25,13 @@ _GATE = _named("gate_proj", "w1", "wi_0", "fc1_g", head=r"(^|\.)")
 _GATED = _named("up_proj", "w3", "wi_1", "fc1_x", head=r"(^|\.)")
 
 PRODUCTS = (
-    (_QUERY, _KEY, "queries are multiplied with keys"),
-    (_VALUE, _OUTPUT, "the one writes what the other reads"),
-    (_GATE, _GATED, "the one gates the other"),
+    (_QUERY, _KEY, "queries are multiplied with keys", True),
+    (_VALUE, _OUTPUT, "the one reads what the other writes", False),
+    (_GATE, _GATED, "the one gates the other", True),
 )
-"""Pairs of which two zeros are dead, and why."""
+"""Pairs of which two zeros are dead, why, and whether what both give counts, not only what the first gives."""
+
+_PACKED = re.compile(r"qkv|in_proj|c_attn|query_key_value|wqkv|attn_proj|to_kv|(^|[._])kv(_proj)?$", re.IGNORECASE)
 
 _LOW_RANK = re.compile(r"lora|hada|lokr|loha|vera|delora|_[ab]$|[._](a|b|down|up)$|factor", re.IGNORECASE)
 _SIGMOID = re.compile(
@@ -38,13 +40,38 @@ _SIGMOID = re.compile(
 _ADAPTER_OUTPUT = re.compile(r"lora_?(B|up|E)\b|lora_embedding_B|hada_w2_[ab]|lokr_w2|vera_lambda", re.IGNORECASE)
 
 
-def why_multiplied(one: Factor, other: Factor) -> str:
-    """Why two factors are a pair, in words; empty where no name says so."""
-    for first, second, why in PRODUCTS:
+def why_multiplied(one: Factor, other: Factor) -> tuple[str, tuple[Factor, ...]]:
+    """Why two factors are a pair, in words, and those whose outputs the other's gradient hangs on.
+
+    Empty where no name says that they are one.
+    """
+    for first, second, why, both in PRODUCTS:
         for a, b in ((one, other), (other, one)):
             if first.search(_tail(a)) and second.search(_tail(b)):
-                return why
-    return ""
+                return why, (a, b) if both else (a,)
+    return "", ()
+
+
+def meet(one: Factor, other: Factor) -> bool:
+    """Whether two matrices are queries or keys beside values or outputs of one attention, never dead by each other.
+
+    Where queries or keys are zero, attention is even; values and outputs learn, and then queries and keys do.
+    """
+    for a, b in ((one, other), (other, one)):
+        weighs = _QUERY.search(_tail(a)) or _KEY.search(_tail(a))
+        if weighs and (_VALUE.search(_tail(b)) or _OUTPUT.search(_tail(b))):
+            return a.layer.rpartition(".")[0] == b.layer.rpartition(".")[0]
+    return False
+
+
+def gives_a_product(factor: Factor, reader: Factor) -> bool:
+    """Whether a matrix is called one that gives queries and keys at once, and the only other reads the values' part."""
+    width = reader.reads
+    return bool(_PACKED.search(_tail(factor).rpartition(".")[2])) and width < factor.writes <= MOST_PARTS * width
+
+
+MOST_PARTS = 3
+"""Queries, keys and values come from one matrix; of keys and values there may be fewer heads."""
 
 
 def gates_another(factor: Factor) -> bool:
