@@ -24,6 +24,12 @@ LEAST_SPREAD, LEAST_SHARE_OF_SIGNAL = 0.3, 1.5
 """A bias drawn wider than this, and wider than 1.5 times what PyTorch's default would be scaled by (1/√fan_in), is as
 large as the signal of a weight that keeps the scale of its inputs."""
 
+A_HAIR = 1e-3
+"""Up to here a bias is zero for all practical purposes: in use is N(0, 1e-6)."""
+
+LEAST_ZERO = 2
+"""So many zero biases at least are a recipe."""
+
 WIDE_WEIGHT = 0.5
 """Beside a weight of such a deviation a bias N(0, 1) is by the same law: the layer scales both when it uses them."""
 
@@ -52,6 +58,21 @@ def _is_wide(bias: Tensor, model: Model) -> bool:
         return False
     weights = [weight.std for weight in model.partners(bias) if weight.is_weight]
     return bias.std * math.sqrt(min(fans)) > LEAST_SHARE_OF_SIGNAL and 0 < max(weights) < WIDE_WEIGHT
+
+
+def breaks_a_recipe_of_zeros(bias: Tensor, model: Model) -> bool:
+    """Whether a bias without kin is drawn wider than a hair where two thirds of the others, two at least, are zero."""
+    zero, count = model.remember(_zero_biases)
+    values = bias.statistics
+    drawn = values.count >= FEW_VALUES and 2 * values.sample.distinct > values.sample.sampled
+    alone = not kinds_of_kin(bias, model).total and bias.part.role == "bias" and values.largest > A_HAIR
+    return alone and drawn and zero >= LEAST_ZERO and 3 * zero >= 2 * (count - 1) and not why_intended(bias, model)
+
+
+def _zero_biases(model: Model) -> tuple[int, int]:
+    """How many biases are zero, and how many there are."""
+    biases = [tensor for tensor in model.tensors if tensor.is_bias]
+    return sum(bias.statistics.zeros == bias.count for bias in biases), len(biases)
 
 
 def ignores_its_fan(bias: Tensor, model: Model) -> float | None:

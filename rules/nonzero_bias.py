@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from initaudit.advice import is_small_positive
-from initaudit.biases import are_scattered, ignores_its_fan, why_intended
+from initaudit.biases import are_scattered, breaks_a_recipe_of_zeros, ignores_its_fan, why_intended
 from initaudit.examples import bad, constant, good, normal, uniform
 from initaudit.gradients import Kind, kind_of, kinds_of_kin
 from initaudit.places import measured
@@ -61,6 +61,7 @@ def nonzero_bias(tensor: Tensor, model: Model) -> Iterator[Fault]:
     - most of two or more kin, the biases at its place in other blocks, are of another kind: zero, constant, drawn. So
       it is of a bias that is zero where they are drawn;
     - more than half of a model's biases are drawn about zero, wider than 0.3 and than the signal (std·√fan_in > 1.5);
+    - it is drawn and has no kin, and two thirds of the other biases are zero;
     - it is uniform by another fan than that by which its own weight is PyTorch's default.
 
     Heads, gates and priors are choices, and what all blocks have in common is a recipe: PyTorch's default, a bias that
@@ -89,6 +90,8 @@ def nonzero_bias(tensor: Tensor, model: Model) -> Iterator[Fault]:
         why, severity = "as large as the signal, like most biases of the model; expected 0", None
     elif (bound := ignores_its_fan(tensor, model)) is not None:
         why, severity = f"U(±{bound:.3g}) beside a weight by PyTorch's default, which goes by another fan", None
+    elif breaks_a_recipe_of_zeros(tensor, model):
+        why, severity = "the biases of the model are zero, and no kin shows that it is meant; expected 0", None
     elif reason := why_intended(tensor, model):
         yield tensor.intended(reason)
         return

@@ -71,7 +71,8 @@ def zero_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
 
     What is added (a bias, a shift, a table of positions), what scales as 1 + g, and a gate by a sigmoid is no zero on a
     path. It is a warning where it is the first matrix of a branch and the one that reads it is drawn: dead behind ReLU,
-    alive behind GELU, unless `config.json` names the activation. It is an info where zeros stand together and neither
+    alive behind GELU, unless `config.json` names the activation; an error in a model without norms, a plain chain, in
+    which nothing before it gets a gradient either. It is an info where zeros stand together and neither
     widths nor names say in what order, and of one inside the model that learns but stands alone. Everything else
     learns, and is listed by `--show-intended`.
 
@@ -93,7 +94,7 @@ def zero_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
     elif reach.state == "dead":
         why, severity = f"{reach.reason}, and never get a gradient" if reach.by else f"{reach.reason}", None
     elif reach.unless:
-        why, severity = f"{reach.reason}: {reach.unless}", Severity.WARNING
+        why, severity = f"{reach.reason}: {reach.unless}", Severity.WARNING if model.has_norms else None
     elif reach.state == "cannot tell":
         why, severity = f"it gets no gradient if another zero is on its path; {reach.reason}", Severity.INFO
     elif _stands_alone(tensor, kin, model):
