@@ -89,6 +89,13 @@ def _among_zeros(
             return DRIVEN
         if why and _shared(factor.layer, other.layer) >= len(module):
             return Blocked((other.name,), f"{_short(factor)} and {_short(other)} are both zero: {why}")
+    for other in others if not factors.norms else ():
+        for first, second in ((factor, other), (other, factor)):
+            if _reader_in_row(first, module, [second]) is second and not _is_list(module, here):
+                if is_driven(first, factors):
+                    return DRIVEN
+                reason = f"{_short(first)} and {_short(second)} behind it are both zero, in a chain without norms"
+                return Blocked((other.name,), reason)
     alive = [f for f in here if not f.is_zero]
     if not alive:
         chain = [
