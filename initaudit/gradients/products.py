@@ -86,7 +86,10 @@ def is_low_rank(factor: Factor) -> bool:
 
 def is_called_a_gate(factor: Factor) -> bool:
     """Whether it is called a gate that goes through a sigmoid, and is half open where it is zero."""
-    return _SIGMOID.search(_tail(factor)) is not None and not _GATE.search(_tail(factor))
+    own = ".".join(
+        _tail(factor).rsplit(".", 2)[-2:]
+    )  # its module and itself: what is around them may be called anything
+    return _SIGMOID.search(own) is not None and not _GATE.search(_tail(factor))
 
 
 def is_adapter_output(name: str) -> bool:
