@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from initaudit.causes import Causes, in_order
-from initaudit.conventions import excuse
+from initaudit.conventions import caption, excuse
 from initaudit.errors import crash_text, described, is_want_of_memory
 from initaudit.faults import Fault
 from initaudit.findings import Failure, Finding, Intended, NotJudged, Waived, healthy
@@ -92,16 +92,25 @@ def _with_repairs(
 
 
 def _without_intended(rule: Rule, faults: list[Fault], model: Model) -> tuple[list[Fault], list[tuple[str, str]]]:
-    """The faults that no convention explains, and the tensors of the others with its name.
+    """The faults that are some, and the tensors of the others with the convention or the reason.
 
     Where it explains all copies but one, that one is the original.
     """
-    excuses = [excuse(rule.name, model[fault.tensor], model) if fault.tensor in model else None for fault in faults]
+    excuses = [_why_intended(rule, fault, model) for fault in faults]
     kept = [fault for fault, convention in zip(faults, excuses, strict=True) if convention is None]
     excused = [(fault.tensor, why) for fault, why in zip(faults, excuses, strict=True) if why is not None]
     left = Counter(fault.original for fault in kept if fault.original is not None)
     lone = {original for original, count in left.items() if count == 1}
     return [fault for fault in kept if fault.original not in lone], excused
+
+
+def _why_intended(rule: Rule, fault: Fault, model: Model) -> str | None:
+    """By what a fault is none: what its rule says, under the name that the field has for it, or a convention."""
+    if fault.tensor not in model:
+        return None
+    if fault.harmless:
+        return caption(rule.name, model[fault.tensor], model) or fault.harmless
+    return excuse(rule.name, model[fault.tensor], model)
 
 
 def _without_waived(rule: Rule, faults: list[Fault], path: str) -> tuple[list[Fault], list[Waived]]:

@@ -68,6 +68,8 @@ class Fault:
     """Of tensors that are copies of each other, the one that may stay as it is: for that one, its own name."""
     beyond_repair: str = ""
     """Why no other values would mend it, empty where they would."""
+    harmless: str = ""
+    """Why it is no fault after all, in words; then it is listed as intended, and nowhere else."""
 
     @property
     def is_original(self) -> bool:

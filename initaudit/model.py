@@ -113,6 +113,10 @@ class Tensor:
         """A fault of this tensor; ``evidence`` are the numbers behind the message, by name."""
         return Fault(self.name, message, advice, severity, evidence, expectation, beyond_repair=beyond_repair)
 
+    def intended(self, why: str) -> Fault:
+        """What would be a fault of this tensor, were it not for a reason; it is listed as intended with that."""
+        return Fault(self.name, why, "", harmless=why)
+
 
 @dataclass(frozen=True, slots=True)
 class Peers:

@@ -1,11 +1,19 @@
-"""IA101: a weight is zero everywhere."""
+"""IA101: a weight is zero everywhere, and that is no way to start."""
 
 from collections.abc import Iterator
 
 from initaudit.advice import redraw_advice
 from initaudit.examples import bad, constant, good, normal
+from initaudit.gradients import Kinds, is_adapter_output, kinds_of_kin, reach_of
 from initaudit.reach import Reach
 from initaudit.rule import Fault, Model, Severity, Tensor, rule
+from initaudit.scale import is_output
+
+JUDGED = ("weight", "rnn_weight", "embedding", "other_param")
+"""What a signal is multiplied by, norms aside."""
+
+MOST_NAMED = 8
+"""Tensors of the same path that the evidence names."""
 
 
 @rule(
@@ -42,41 +50,74 @@ from initaudit.rule import Fault, Model, Severity, Tensor, rule
     ],
 )
 def zero_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
-    """Every element of a weight is zero.
+    """A weight is zero that never gets a gradient, or where its kin are drawn.
 
     ## Why is this bad?
 
-    The gradient of a weight is the error of its unit times its input: ∂J/∂W_ij = a_j · δ_i. Where W is zero, all units
-    of the layer compute the same output. Where the weights behind it are equal too, all δ_i are equal, every unit
-    receives the same gradient, and no training step can ever tell two units apart: the layer stays as wide as one unit.
-    And the error that is passed back through W is zero, so the layers before it do not learn until W has grown. Two
-    zero matrices on one path get no gradient at all, ever; one whose output goes straight into ReLU is dead for good.
+    The gradient of a weight is the error of its unit times its input: ∂J/∂W_ij = a_j · δ_i. A zero matrix passes no
+    error back, so what stands before it waits until it has moved; and it moves only if nothing else on its path is
+    zero. Two zeros on one path get no gradient at all, ever; nor does one whose output goes straight into ReLU. A
+    single one learns: so start LoRA's B, the end of a residual branch, a readout.
 
     ## How is it decided?
 
-    All elements are exactly zero, and the tensor is a weight (it multiplies activations) or an embedding, for which it
-    is a warning: under an untied head its rows are told apart by the data, if late.
+    All elements are exactly zero. It is an error where
+
+    - most of its kin, the tensors at its place in other blocks, are not zero;
+    - no matrix of the model is drawn;
+    - another zero stands on the same path for certain: an up and a down matrix by an inner width that only they share,
+      the factors of an adapter, the norm or all the gates behind it, and, by the names of the field, query and key,
+      value and output, a gate and what it gates; where one matrix holds such a pair, that one alone;
+    - it is the table of tokens, the head is the same table, and nothing adds positions.
+
+    What is added (a bias, a shift, a table of positions), what scales as 1 + g, and a gate by a sigmoid is no zero on a
+    path. It is a warning where it is the first matrix of a branch and the one that reads it is drawn: dead behind ReLU,
+    alive behind GELU, unless `config.json` names the activation; an error in a model without norms, a plain chain, in
+    which nothing before it gets a gradient either. It is an info where zeros stand together and neither
+    widths nor names say in what order, and of one inside the model that learns but stands alone. Everything else
+    learns, and is listed by `--show-intended`.
 
     ## When is it right?
 
-    A matrix that closes a residual branch may start at zero, so that the block starts as the identity; so may LoRA's
-    B, an adaptive norm's modulation, a ControlNet's convolutions, an output layer. Where a batch was given, gradients
-    decide: a zero that gets one is none of ours, unless its siblings are drawn, and one that never does is
-    `no-gradient`. Such conventions are intended and
-    not reported while their condition holds: every block is alike in it, and the other factor of the path is not zero.
+    Where two zeros are added and not multiplied, in spite of their names; `--exclude` them. Where a batch was given,
+    its gradients decide: a zero that gets one is none of ours, unless its siblings are drawn, and one that never does
+    is `no-gradient`.
 
     ## What to do
 
-    Draw it as its siblings are drawn. If the zero is meant, `--exclude` the tensor or `--ignore` the rule.
+    Draw it as its siblings are drawn; of two on one path, one is enough.
     """
+    if tensor.statistics.zeros < tensor.count or tensor.part.role not in JUDGED:
+        return
     if model.reach_of(tensor) is Reach.NEVER:
         return  # as `no-gradient` says, which names all that is dead with it
-    if (tensor.is_weight or tensor.part.role == "embedding") and tensor.statistics.zeros == tensor.count:
-        units = f"; its {tensor.width:,} units are all the same" if tensor.is_weight and tensor.width > 1 else ""
-        yield tensor.fault(
-            f"all {tensor.count:,} elements are zero{units}",
-            advice=redraw_advice(tensor, model),
-            severity=None if tensor.is_weight else Severity.WARNING,
-            zeros=tensor.statistics.zeros,
-            count=tensor.count,
-        )
+    reach, kin = reach_of(tensor, model), kinds_of_kin(tensor, model)
+    if kin.are_not_zero:
+        others = kin.total - kin.counts["zero"]
+        why = f"{others:,} of {kin.total:,} at its place in other blocks are not"
+        severity = Severity.WARNING if tensor.part.role == "other_param" and not kin.most_are("drawn") else None
+    elif reach.state == "dead":
+        why, severity = f"{reach.reason}, and never get a gradient" if reach.by else f"{reach.reason}", None
+    elif reach.unless:
+        why, severity = f"{reach.reason}: {reach.unless}", Severity.WARNING if model.has_norms else None
+    elif reach.state == "cannot tell":
+        why, severity = f"it gets no gradient if another zero is on its path; {reach.reason}", Severity.INFO
+    elif _stands_alone(tensor, kin, model):
+        why, severity = f"it learns, for {reach.reason}; no kin shows that it is meant", Severity.INFO
+    else:
+        yield tensor.intended(f"learns: {reach.reason}")
+        return
+    yield tensor.fault(
+        f"all {tensor.count:,} elements are zero; {why}",
+        advice=redraw_advice(tensor, model),
+        severity=severity,
+        zeros=tensor.statistics.zeros,
+        count=tensor.count,
+        reach=reach.state,
+        by=reach.by[:MOST_NAMED],
+    )
+
+
+def _stands_alone(tensor: Tensor, kin: Kinds, model: Model) -> bool:
+    """Whether a zero weight inside the model has no kin, and is no factor of an adapter."""
+    return tensor.is_weight and not kin.total and not is_output(tensor, model) and not is_adapter_output(tensor.name)

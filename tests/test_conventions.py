@@ -108,8 +108,10 @@ def test_a_head_may_start_at_zero_and_a_layer_before_it_may_not(tmp_path: Path) 
     ],
 )
 def test_biases_by_convention_are_intended(name: str, bias: Recipe, convention: str, tmp_path: Path) -> None:
-    found, intended = said({f"{name}.weight": uniform(64, 32, bound=32**-0.5), f"{name}.bias": bias}, tmp_path)
-    assert (found, intended) == (set(), {f"{name}.bias": convention})
+    block = {f"{name}.weight": uniform(64, 32, bound=32**-0.5), f"{name}.bias": bias}
+    found, intended = said(repeated(block), tmp_path)
+    assert (found, intended) == (set(), {f"blocks.{i}.{name}.bias": convention for i in range(3)})
+    assert said(block, tmp_path)[0] == set()  # without kin it is a choice, and noted at most
 
 
 @pytest.mark.parametrize("fan", [8, 128], ids=["too wide", "too narrow"])

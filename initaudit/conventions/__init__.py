@@ -1,9 +1,10 @@
-"""What is intended: deviations by a known convention of the field, while its condition holds.
+"""What is intended: the conventions of the field, of which a few decide while their condition holds, and most caption.
 
-One zero matrix among nonzero siblings is never by design, whatever it is called; all of them may be.
+Names never excuse a zero, a bias or a norm: gradients, kin and values say whether it is harmless, and a caption says
+what the field calls it.
 """
 
-from initaudit.conventions.conditions import has_a_nonzero_partner
+from initaudit.conventions.captions import CAPTIONS
 from initaudit.conventions.row import Convention
 from initaudit.conventions.table import TABLE
 from initaudit.model import Model, Tensor
@@ -11,7 +12,7 @@ from initaudit.model import Model, Tensor
 LEARNS = "zero that gets a gradient from the batch"
 """What is said of a zero that backward passes have shown to learn."""
 
-__all__ = ["TABLE", "Convention", "excuse", "is_second_factor"]
+__all__ = ["CAPTIONS", "TABLE", "Convention", "caption", "excuse"]
 
 
 def excuse(rule: str, tensor: Tensor, model: Model) -> str | None:
@@ -35,6 +36,6 @@ def _learns_from_zero(tensor: Tensor, model: Model) -> bool:
     return 2 * sum(other.statistics.zeros == other.count for other in kin) >= len(kin)
 
 
-def is_second_factor(tensor: Tensor) -> bool:
-    """Whether its name is that of a factor that starts at zero beside another one that does not, as LoRA's B."""
-    return any(row.condition is has_a_nonzero_partner and row.names(tensor) for row in TABLE)
+def caption(rule: str, tensor: Tensor, model: Model) -> str | None:
+    """What the field calls that which a rule holds to be harmless at a tensor, None where it has no name."""
+    return next((row.name for row in CAPTIONS if row.covers(rule, tensor, model)), None)

@@ -6,14 +6,7 @@ Like all conditions they take a tensor and its model, and keep a convention from
 import math
 
 from initaudit.model import Model, Tensor
-from initaudit.schemes import UNIFORM, fits
 from initaudit.significance import HARD_Z
-
-WRITTEN = 2
-"""How often at least each value of a bias occurs on average that was written by hand, not drawn."""
-
-AT_THE_EDGE = 20.0
-"""Times 1/N: how far the largest of N uniform values may be under their bound (2e-9 beyond)."""
 
 NEAR_ZERO = 1e-3
 """Gains of matrices that start a hair off zero, behind a bias of one: gMLP draws U(±0.001/n), a gain of 0.001/√(3n)."""
@@ -42,52 +35,6 @@ def opens_a_gate(tensor: Tensor, model: Model) -> bool:
     weight = weights[0]
     tiny = (weight.gain or 0.0) < NEAR_ZERO and model.repeats(weight)
     return tiny if weight.std > 0 else model.is_alike(weight) and model.repeats(weight)
-
-
-def is_beside_a_written_bias(tensor: Tensor, model: Model) -> bool:
-    """A zero weight whose bias holds a few numbers over and over, or that bias: the layer starts as what they say.
-
-    So start a spatial transformer (1 0 0 0 1 0), and a mixture that begins with one of its branches.
-    """
-    layer = model.partners(tensor)
-    zero = any(other.is_weight and other.statistics.zeros == other.count for other in layer)
-    return zero and any(other.is_bias and _is_written(other) for other in layer)
-
-
-def _is_written(bias: Tensor) -> bool:
-    values = bias.statistics
-    return not values.is_constant and WRITTEN * values.sample.distinct <= min(values.count, values.sample.sampled)
-
-
-def is_drawn_as_its_weight(tensor: Tensor, model: Model) -> bool:
-    """A bias from the very uniform law, ends included, that the weight of its layer was drawn from.
-
-    So do layers of one's own that draw all their parameters in one loop, by whatever fan. Where most biases of a model
-    are drawn so, one whose weight is at fault is not to blame for it, as long as it is uniform and small itself.
-    """
-    if _shares_its_law(tensor, model):
-        return True
-    values, (sharing, others) = tensor.statistics, model.remember(_sharing)
-    flat = values.largest < 1 and fits(values, tensor.dtype, UNIFORM, values.largest / math.sqrt(3))
-    return sharing > others and not values.is_constant and flat
-
-
-def _sharing(model: Model) -> tuple[int, int]:
-    """How many biases that are not zero were drawn as their weights, and how many were not."""
-    biases = [tensor for tensor in model.tensors if tensor.is_bias and tensor.std > 0]
-    sharing = sum(_shares_its_law(tensor, model) for tensor in biases)
-    return sharing, len(biases) - sharing
-
-
-def _shares_its_law(tensor: Tensor, model: Model) -> bool:
-    for weight in model.partners(tensor):
-        if weight.is_weight and weight.count > tensor.count and weight.std > 0:
-            ends = weight.statistics.largest, tensor.statistics.largest
-            std = max(ends) / math.sqrt(3)
-            same = all(fits(one.statistics, one.dtype, UNIFORM, std) for one in (weight, tensor))
-            if same and ends[1] <= ends[0] * (1 + AT_THE_EDGE / weight.count):
-                return True
-    return False
 
 
 def is_forget_gate(tensor: Tensor, model: Model) -> bool:
@@ -119,8 +66,3 @@ def is_small_and_random(tensor: Tensor, model: Model) -> bool:
     values = tensor.statistics
     centred = abs(values.mean) < HARD_Z * SMALL / math.sqrt(values.count)
     return 0 < values.std < SMALL and values.largest < HARD_Z * SMALL and centred
-
-
-def spreads_its_gates(tensor: Tensor, model: Model) -> bool:
-    """Several values, none beyond 8, where a sigmoid is open or closed for good."""
-    return not tensor.statistics.is_constant and tensor.statistics.largest <= -LEAST_LOG_ODDS

@@ -1,14 +1,12 @@
 """Conditions of the scale of weights and norms: what makes an unusual one part of a recipe."""
 
-import itertools
 import math
 import re
 
 from initaudit.model import Model, Tensor
-from initaudit.names.segments import natural
 from initaudit.paths import ends_its_list, path, step
 from initaudit.scale import judged_weights
-from initaudit.significance import HARD_Z, log_std_error, variance_z
+from initaudit.significance import HARD_Z, log_std_error
 
 MOST = 0.6
 """The share of a model's weights that must be drawn from N(0, 1) for it to scale them when they are used."""
@@ -20,9 +18,6 @@ ORDINARY_GAIN = 0.05
 
 ALIKE = 1.15
 """The factor within which the deviations of one place agree."""
-
-SPREAD = 0.02
-"""The deviation of batch norms' scales about one in adversarial networks."""
 
 ROUNDED = 2e-3
 """What bfloat16 may change in a mean square."""
@@ -91,28 +86,6 @@ def is_alike_in_scale(tensor: Tensor, model: Model) -> bool:
     """The siblings of several blocks have the same deviation."""
     peers = model.peers(tensor)
     return peers.count > 1 and peers.values[-1] < ALIKE * peers.values[0]
-
-
-def grows_with_depth(tensor: Tensor, model: Model) -> bool:
-    """One value throughout, at most two, that rises or falls from block to block: a law of the depth."""
-    values = [other.statistics for other in sorted((tensor, *model.kin(tensor)), key=lambda other: natural(other.name))]
-    if len(values) < 3 or not all(one.is_constant and 0 < one.minimum <= 2 for one in values):
-        return False
-    steps = [after.minimum - before.minimum for before, after in itertools.pairwise(values)]
-    return all(one > 0 for one in steps) or all(one < 0 for one in steps)
-
-
-def is_near_one(tensor: Tensor, model: Model) -> bool:
-    """It is N(1, 0.02²), as the scales of all norms of the model with running statistics are."""
-    running = {other.part.layer for other in model.tensors if other.part.role == "running_stat"}
-    scales = [t for t in model.tensors if t.part.role == "norm_scale" and t.part.layer in running]
-    return tensor.part.layer in running and len(scales) > 1 and all(map(_is_about_one, scales))
-
-
-def _is_about_one(tensor: Tensor) -> bool:
-    values = tensor.statistics
-    centred = abs(values.mean - 1) < HARD_Z * SPREAD / math.sqrt(values.count)
-    return centred and values.std > 0 and abs(variance_z(values.std**2, values.count, SPREAD, 3.0)) < HARD_Z
 
 
 def is_sinusoidal(tensor: Tensor, model: Model) -> bool:

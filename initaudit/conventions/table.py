@@ -1,134 +1,19 @@
-"""What deviates on purpose: the field's conventions, one row each, the first that fits is the one named."""
+"""What deviates on purpose and would else be found: the few conventions that decide, each while its condition holds.
+
+What is said of zeros, biases and norms is not decided here: gradients and kin do that, and names only caption it.
+"""
 
 from initaudit.conventions import biases, scales
 from initaudit.conventions import conditions as when
 from initaudit.conventions.row import Convention
 
-_ZERO = ("zero-weight",)
-_BIAS = ("nonzero-bias", "positive-bias")
-
 TABLE = (
     Convention(
-        "adapter starts as the identity",
-        _ZERO,
-        r"lora_?(B|up|E)\b|lora_embedding_A|lora_B|hada_w2_b|lokr_w1|vera_lambda|hra_|(^|[._])adapter",
-        when.has_a_nonzero_partner,
-        "Hu et al. 2021 (LoRA): B = 0 while A is random",
-    ),
-    Convention(
-        "rotation starts as the identity",
-        _ZERO,
-        r"\bb?oft_|oft_R",
-        when.alike,
-        "Qiu et al. 2023 (OFT): R = 0 is no rotation",
-    ),
-    Convention(
-        "adaptive norm starts at zero",
-        _ZERO,
-        r"ada_?(ln|norm|rms|in)|modulation|modulate|film|to_(gamma|beta|scale|shift)\b|norm\w*\.(\w+\.)?linear\b",
-        when.alike,
-        "Peebles & Xie 2022 (adaLN-zero)",
-    ),
-    Convention(
-        "zero convolution",
-        _ZERO,
-        r"zero_?(conv|module|proj|linear)|control\w*net_|(^|\.)control_|cond_embedding\.conv_out|input_hint_block"
-        r"|middle_block_out|(^|\.)input_block\b",
-        when.alike,
-        "Zhang et al. 2023 (ControlNet)",
-    ),
-    Convention(
-        "deformable attention starts from its bias",
-        _ZERO,
-        r"sampling_offsets?\b|(^|[._])offsets?\b",
-        when.is_driven_by_its_bias,
-        "Zhu et al. 2020 (Deformable DETR)",
-    ),
-    Convention(
-        "attention starts uniform",
-        _ZERO,
-        r"attention_weights\b|(^|[._])attn_weights\b",
-        when.alike,
-        "Zhu et al. 2020 (Deformable DETR)",
-    ),
-    Convention(
-        "gate or router starts neutral",
-        _ZERO,
-        r"gat(e|es|ing)\b|gateway|_gate|gate_|router|preact",
-        when.is_neutral,
-        "Jumper et al. 2021 (AlphaFold gating); Beck et al. 2024 (xLSTM)",
-    ),
-    Convention(
         "gate starts at one value",
-        (*_ZERO, *_BIAS, "vanishing-weight"),
+        ("vanishing-weight",),
         "",
         biases.opens_a_gate,
-        "Jumper et al. 2021 (AlphaFold: weight 0, bias 1); Liu et al. 2021 (gMLP: weight near 0, bias 1)",
-    ),
-    Convention(
-        "layer starts as its bias says",
-        (*_ZERO, *_BIAS),
-        "",
-        biases.is_beside_a_written_bias,
-        "Jaderberg et al. 2015 (spatial transformer); Yuan et al. 2025 (native sparse attention)",
-    ),
-    Convention(
-        "coupling starts as the identity",
-        _ZERO,
-        r"coupling|(^|[._])flows?[._]|invconv|actnorm",
-        when.alike,
-        "Kingma & Dhariwal 2018 (Glow)",
-    ),
-    Convention(
-        "linear recurrence starts from its decay",
-        _ZERO,
-        r"(^|\.)(att|attention|ffn|feed_forward)\.(key|receptance|value|output|[wavg]1)\b",
-        when.has_decay,
-        "Peng et al. 2023, 2025 (RWKV-4 to RWKV-7)",
-    ),
-    Convention(
-        "recurrent part starts at zero",
-        _ZERO,
-        r"slstm",
-        when.alike,
-        "Beck et al. 2024 (xLSTM): the recurrent kernels of sLSTM",
-    ),
-    Convention(
-        "a bias for each user or item starts at zero",
-        _ZERO,
-        r"bias(es)?\.weight$",
-        when.is_column,
-        "Koren et al. 2009 (matrix factorisation)",
-    ),
-    Convention(
-        "output layer starts at zero",
-        _ZERO,
-        r"(^|[._])(head|heads|classifier|cls|logits?|score|readout|unembed|final\w*|last\w*|out|output|out_layer"
-        r"|out_conv|out_block|output_blocks?|embed_out|fc|policy\w*|value_head|action_net|weighting)"
-        r"(\.\d+|\.(proj|linear|lin|fc|conv|dense|layer)\d*)*\.(weight|kernel)$",
-        when.is_zero_head,
-        "Dhariwal & Nichol 2021 (zero_module); Yang & Hu 2022 (muP's readout)",
-    ),
-    Convention(
-        "box regression starts at the anchor",
-        _ZERO,
-        r"(bbox|box|reg|coord|ctr|delta|point)\w*\.(.*\.)?\w*weight$",
-        when.is_zero_head,
-        "Zhu et al. 2020 (Deformable DETR): last layer of the box head",
-    ),
-    Convention(
-        "residual branch starts at zero",
-        _ZERO,
-        "",
-        when.closes_a_branch,
-        "Goyal et al. 2017; Zhang et al. 2019 (Fixup)",
-    ),
-    Convention(
-        "codebook is filled from the first batch",
-        _ZERO,
-        r"codebook|codevector|quantiz",
-        when.alike,
-        "Zeghidour et al. 2021 (SoundStream): k-means initialisation",
+        "Liu et al. 2021 (gMLP): weight near 0, bias 1",
     ),
     Convention(
         "averaging filter",
@@ -166,13 +51,6 @@ TABLE = (
         "Gu & Dao 2023 (Mamba): only embeddings and in-projections are drawn anew",
     ),
     Convention(
-        "last norm of a residual block starts at zero",
-        ("odd-norm-scale",),
-        "",
-        when.closes_its_block,
-        "Goyal et al. 2017 (zero-gamma)",
-    ),
-    Convention(
         "weight tied to its embedding, or copied into a target network",
         ("equal-tensors", "shared-stream"),
         r"target|teacher|ema\b|_ema|momentum|shadow|original_module|modules_to_save|ref_model|online|averaged",
@@ -208,129 +86,10 @@ TABLE = (
         "Houlsby et al. 2019",
     ),
     Convention(
-        "norm scale N(1, 0.02²)",
-        ("odd-norm-scale",),
-        "",
-        scales.is_near_one,
-        "Radford et al. 2016 (DCGAN)",
-    ),
-    Convention(
-        "norm scale by depth",
-        ("odd-norm-scale",),
-        "",
-        scales.grows_with_depth,
-        "Peng et al. 2025 (RWKV-7)",
-    ),
-    Convention(
         "subpixel kernels start as nearest neighbours",
         ("equal-units",),
         "",
         scales.repeats_neighbours,
         "Aitken et al. 2017 (ICNR)",
-    ),
-    Convention(
-        "PyTorch's default bias, U(±1/sqrt(fan_in))",
-        _BIAS,
-        "",
-        when.is_torch_default,
-        "torch.nn.Linear, ConvNd, Bilinear, RNNBase",
-    ),
-    Convention(
-        "bias drawn as its weight",
-        _BIAS,
-        "",
-        biases.is_drawn_as_its_weight,
-        "Kipf & Welling 2017 (GCN); Sitzmann et al. 2020 (SIREN): one uniform law for all parameters of a layer",
-    ),
-    Convention(
-        "forget gate starts open",
-        _BIAS,
-        "",
-        biases.is_forget_gate,
-        "Jozefowicz et al. 2015; Tallec & Ollivier 2018 (chrono)",
-    ),
-    Convention(
-        "softplus starts at one",
-        _BIAS,
-        "",
-        biases.is_softplus_of_one,
-        "Durkan et al. 2019 (neural spline flows); Jumper et al. 2021",
-    ),
-    Convention(
-        "bias at the log-odds of its classes",
-        _BIAS,
-        "",
-        biases.lies_at_log_odds,
-        "Lin et al. 2017 (RetinaNet), as in YOLO's heads",
-    ),
-    Convention(
-        "variational posterior starts scattered",
-        _BIAS,
-        r"(^|[._])(mu_bias|bias_mu)$",
-        biases.is_small_and_random,
-        "Blundell et al. 2015 (Bayes by backprop)",
-    ),
-    Convention(
-        "gates spread over time scales",
-        _BIAS,
-        r"slstm\w*\.\w*bias",
-        biases.spreads_its_gates,
-        "Beck et al. 2024 (xLSTM): forget gates by a power law of the block",
-    ),
-    Convention(
-        "input gate starts near its middle",
-        _BIAS,
-        r"(^|[._])i_?gate\b|input_?gate",
-        biases.is_small_and_random,
-        "Beck et al. 2024 (xLSTM): N(0, 0.1)",
-    ),
-    Convention(
-        "bias a hair off zero",
-        _BIAS,
-        "",
-        when.is_tiny,
-        "Dosovitskiy et al. 2020 (ViT): N(0, 1e-6)",
-    ),
-    Convention(
-        "bias at the prior probability",
-        _BIAS,
-        r"cls|class|logit|score|objectness|heatmap|head|pred|hm\b",
-        when.is_a_prior,
-        "Lin et al. 2017 (RetinaNet): the log-odds of a rare class",
-    ),
-    Convention(
-        "gate starts open or closed",
-        _BIAS,
-        r"gat(e|es|ing)\b|gateway|_gate|gate_|preact|forget|highway|decay|ada_?ln|film",
-        when.has_one_sign,
-        "Jozefowicz et al. 2015; Jumper et al. 2021; Liu et al. 2021 (gMLP)",
-    ),
-    Convention(
-        "gate or identity starts at one",
-        _BIAS,
-        "",
-        when.is_zero_or_one,
-        "Jaderberg et al. 2015 (spatial transformer); gated linear units whose gate half is one",
-    ),
-    Convention(
-        "deformable attention's ray grid",
-        _BIAS,
-        r"sampling_offsets?\.bias",
-        when.always,
-        "Zhu et al. 2020 (Deformable DETR)",
-    ),
-    Convention(
-        "state-space time step",
-        _BIAS,
-        r"(^|[._])dt(_|\b)|delta",
-        when.is_time_step,
-        "Gu & Dao 2023 (Mamba)",
-    ),
-    Convention(
-        "style or softmax scale starts at one",
-        _BIAS,
-        r"affine|scal(e|ing)|style|temperature|modulat|gamma",
-        when.alike,
-        "Karras et al. 2019 (StyleGAN)",
     ),
 )

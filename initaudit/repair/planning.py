@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from initaudit.conventions import is_second_factor
 from initaudit.errors import LawError
 from initaudit.findings import Finding, healthy
+from initaudit.gradients import is_adapter_output
 from initaudit.model import Model, Tensor
 from initaudit.outcome import Audited
 from initaudit.remedies import AskedError, Healthy, Remedy, Wish, choose
@@ -69,6 +69,6 @@ def _remedy(name: str, findings: Sequence[Finding], others: Healthy, wishes: Seq
 def _kept_zeros(by_tensor: Mapping[str, Sequence[Finding]], model: Model) -> frozenset[str]:
     """The zero factors that are right once their partners are drawn: LoRA's B where A was zero as well."""
     zero = {name for name in by_tensor if model[name].statistics.zeros == model[name].count}
-    second = {name for name in zero if is_second_factor(model[name])}
+    second = {name for name in zero if is_adapter_output(name)}
     drawn = {model[name].parent for name in by_tensor.keys() - second}
     return frozenset(name for name in second if model[name].parent in drawn)

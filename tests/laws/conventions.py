@@ -180,6 +180,17 @@ def unscaled(name: str) -> Tensors:
     )
 
 
+def near_gates(values: tuple[float, ...]) -> Tensors:
+    """A matrix over positions near zero, with a bias that opens its gate."""
+    return {"to_embed.weight": normal(WIDTH, WIDTH, std=1.0)} | blocks(
+        lambda number: {
+            "sgu.weight": uniform(96, 96, bound=1e-3 / 96, seed=number),
+            "sgu.bias": full(values[number], 1, 96),
+            "proj_in.weight": normal(4 * WIDTH, WIDTH, seed=number),
+        }
+    )
+
+
 def near_zero(*, first: float, second: float) -> Tensors:
     return blocks(
         lambda number: {
@@ -257,38 +268,7 @@ POSTERIOR = normal(96, std=0.1)
 MU = {"fc0.mu_weight": normal(96, 64, std=0.1), "fc0.rho_weight": normal(96, 64, std=0.1) - 3}
 
 PAIRS: Mapping[str, Pair] = {
-    "adapter starts as the identity": Pair("blocks.1.q_proj.lora_B.weight", lora(), lora(a=zeros(8, WIDTH))),
-    "rotation starts as the identity": only_one("q_proj.oft_R.weight", layer, (64, 64)),
-    "adaptive norm starts at zero": only_one("adaLN_modulation.1.weight", layer, (192, WIDTH)),
-    "zero convolution": only_one("zero_conv.weight", layer, (WIDTH, WIDTH, 1, 1)),
-    "deformable attention starts from its bias": Pair(
-        "blocks.1.attn.sampling_offsets.weight", offsets(uniform(64, bound=4)), offsets(zeros(64))
-    ),
-    "attention starts uniform": only_one("attn.attention_weights.weight", layer, (64, WIDTH)),
-    "gate or router starts neutral": only_one("gate.weight", layer, (64, WIDTH)),
-    "gate starts at one value": Pair("blocks.1.linear_g.weight", gated(), gated(closed=1)),
-    "layer starts as its bias says": Pair(
-        "loc.2.weight", written(np.array([1, 0, 0, 0, 1, 0], np.float32)), written(zeros(6))
-    ),
-    "coupling starts as the identity": only_one("coupling.net.2.weight", layer, (12, 64), "flows"),
-    "linear recurrence starts from its decay": Pair(
-        "blocks.1.att.key.weight", recurrence(decay=True), recurrence(decay=False)
-    ),
-    "recurrent part starts at zero": only_one("slstm.recurrent.weight", layer, (64, 64)),
-    "a bias for each user or item starts at zero": Pair(
-        "item_bias.weight", {"item_bias.weight": zeros(900, 1)}, {"item_bias.weight": zeros(900, 2)}
-    ),
-    "output layer starts at zero": Pair("head.weight", HEAD, HEAD | {"fc1.weight": zeros(64, WIDTH)}),
-    "box regression starts at the anchor": Pair(
-        "bbox_head.layers.1.weight",
-        {"bbox_head.layers.0.weight": normal(64, WIDTH), "bbox_head.layers.1.weight": zeros(4, 64)},
-        {"bbox_head.layers.0.weight": zeros(64, WIDTH), "bbox_head.layers.1.weight": normal(4, 64)},
-        beside="bbox_head.layers.0.weight",
-    ),
-    "residual branch starts at zero": Pair("blocks.1.mlp.fc2.weight", branch(), branch(zeros(64, WIDTH))),
-    "codebook is filled from the first batch": only_one(
-        "codebook.weight", lambda number: {}, (256, WIDTH), "quantizers"
-    ),
+    "gate starts at one value": Pair("blocks.1.sgu.weight", near_gates((1, 1, 1)), near_gates((0, 0, 0)), "IA201"),
     "averaging filter": Pair(
         "up.weight", {"up.weight": full(1 / 9, 1, 1, 3, 3)}, {"up.weight": full(0.3, 1, 1, 3, 3)}, "IA102"
     ),
@@ -319,7 +299,6 @@ PAIRS: Mapping[str, Pair] = {
         "IA206",
         beside="blocks.1.mlp.in_proj.weight",
     ),
-    "last norm of a residual block starts at zero": Pair("layer1.0.bn2.weight", residual(2), residual(3), "IA403"),
     "weight tied to its embedding, or copied into a target network": Pair(
         "target.fc1.weight", copied("target"), copied("other"), "IA105", beside="other.fc1.weight"
     ),
@@ -346,7 +325,25 @@ PAIRS: Mapping[str, Pair] = {
     "adapter starts near the identity": Pair(
         "blocks.1.adapter.down.weight", adapters((1e-4,) * 3), adapters((0.125, 1e-4, 0.125)), "IA201"
     ),
-    "norm scale N(1, 0.02²)": Pair(
+    "subpixel kernels start as nearest neighbours": Pair(
+        "up.0.weight", subpixels(in_a_row=True), subpixels(in_a_row=False), "IA103"
+    ),
+}
+"""By the name of the convention."""
+
+CAPTIONED: Mapping[str, Pair] = {
+    "adapter starts as the identity": Pair("blocks.1.q_proj.lora_B.weight", lora(), lora(a=zeros(8, WIDTH))),
+    "rotation starts as the identity": only_one("q_proj.oft_R.weight", layer, (64, 64)),
+    "adaptive norm starts at zero": only_one("adaLN_modulation.1.weight", layer, (192, WIDTH)),
+    "zero convolution": only_one("zero_conv.weight", layer, (WIDTH, WIDTH, 1, 1)),
+    "attention starts uniform": only_one("attn.attention_weights.weight", layer, (64, WIDTH)),
+    "gate or router starts neutral": only_one("gate.weight", layer, (64, WIDTH)),
+    "coupling starts as the identity": only_one("coupling.net.2.weight", layer, (12, 64), "flows"),
+    "recurrent part starts at zero": only_one("slstm.recurrent.weight", layer, (64, 64)),
+    "residual branch starts at zero": Pair("blocks.1.mlp.fc2.weight", branch(), branch(zeros(64, WIDTH))),
+    "codebook is filled from the first batch": only_one("codebook.weight", layer, (256, WIDTH), "quantizers"),
+    "last norm of a residual block starts at zero": Pair("layer1.0.bn2.weight", residual(2), residual(3), "IA403"),
+    "norm scales drawn by one law": Pair(
         "blocks.1.norm.weight",
         norms(lambda number: normal(64, std=0.02, seed=number) + 1),
         norms(lambda number: normal(64, std=0.02 if number != 1 else 0.2, seed=number) + 1),
@@ -358,39 +355,5 @@ PAIRS: Mapping[str, Pair] = {
         norms(lambda number: full((0.3, 0.7, 0.5)[number], 64), running=False),
         "IA403",
     ),
-    "subpixel kernels start as nearest neighbours": Pair(
-        "up.0.weight", subpixels(in_a_row=True), subpixels(in_a_row=False), "IA103"
-    ),
-    "PyTorch's default bias, U(±1/sqrt(fan_in))": beside(
-        normal(64, WIDTH), uniform(64, bound=WIDTH**-0.5), uniform(64, bound=4 * WIDTH**-0.5)
-    ),
-    "bias drawn as its weight": beside(uniform(96, 64, bound=0.3), uniform(96, bound=0.3), uniform(96, bound=0.6)),
-    "forget gate starts open": Pair("rnn.bias_ih_l0", forgetting(0, 1, 0, 0), forgetting(0, 1, 2, 3), "IA401"),
-    "softplus starts at one": beside(normal(64, WIDTH), full(0.5413, 64), full(0.4, 64)),
-    "bias at the log-odds of its classes": beside(normal(64, WIDTH), LOG_ODDS, -LOG_ODDS, layer="detect.cv"),
-    "variational posterior starts scattered": Pair(
-        "fc0.mu_bias", MU | {"fc0.mu_bias": POSTERIOR}, MU | {"fc0.mu_bias": 5 * POSTERIOR}, "IA401"
-    ),
-    "gates spread over time scales": beside(
-        normal(64, 64), np.linspace(3, 6, 64, dtype=np.float32), np.linspace(3, 16, 64, dtype=np.float32), layer="slstm"
-    ),
-    "input gate starts near its middle": beside(
-        normal(64, 64), normal(64, std=0.1), normal(64, std=0.5), layer="igate"
-    ),
-    "bias a hair off zero": beside(normal(64, WIDTH), normal(64, std=1e-6), normal(64, std=1e-3)),
-    "bias at the prior probability": beside(normal(64, WIDTH), full(-4.6, 64), full(4.6, 64), layer="cls_logits"),
-    "gate starts open or closed": Pair("blocks.1.gate_proj.bias", gates((1, 1, 1)), gates((1, -1, 1)), "IA401"),
-    "gate or identity starts at one": beside(
-        normal(64, WIDTH), np.repeat([0, 1], 32).astype(np.float32), np.repeat([0, 2], 32).astype(np.float32)
-    ),
-    "deformable attention's ray grid": Pair(
-        "attn.sampling_offsets.bias",
-        {"attn.sampling_offsets.weight": normal(64, WIDTH), "attn.sampling_offsets.bias": RAY_GRID},
-        {"attn.positions.weight": normal(64, WIDTH), "attn.positions.bias": RAY_GRID},
-        "IA401",
-        beside="attn.positions.bias",
-    ),
-    "state-space time step": beside(normal(64, WIDTH), full(-4.6, 64), full(4.6, 64), layer="dt_proj"),
-    "style or softmax scale starts at one": Pair("blocks.1.affine.bias", styles((1, 1, 1)), styles((1, 2, 1)), "IA401"),
 }
-"""By the name of the convention."""
+"""What gradients and kin find harmless, and what they do not, by the name that the field has for the former."""

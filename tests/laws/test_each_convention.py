@@ -7,7 +7,7 @@ import pytest
 from initaudit.audit import judge
 from initaudit.conventions import TABLE, Convention
 from initaudit.outcome import Audited
-from tests.laws.conventions import PAIRS, Pair
+from tests.laws.conventions import CAPTIONED, PAIRS, Pair
 from tests.laws.judging import RULES, measured
 from tests.laws.not_yet import cases
 from tests.recipes import Tensors
@@ -46,3 +46,25 @@ def test_what_fails_its_condition_is_found(way: str, name: str) -> None:
     one = said(pair.spoken, pair.config if pair.otherwise is None else pair.otherwise)
     assert (pair.rule, at) in {(finding.rule, finding.tensor) for finding in one.findings}
     assert not excuses(one, replace(pair, at=at), row)
+
+
+MOST_THAT_DECIDE = 12
+
+
+def test_few_conventions_decide() -> None:
+    assert len(TABLE) <= MOST_THAT_DECIDE
+
+
+@pytest.mark.parametrize("name", CAPTIONED)
+def test_what_learns_is_silent_and_captioned_by_the_name_that_the_field_has_for_it(name: str) -> None:
+    pair = CAPTIONED[name]
+    one = said(pair.excused, pair.config)
+    assert {finding.tensor for finding in one.findings if finding.severity != "info"} == set()
+    assert (pair.rule, pair.at, name) in {(i.rule, i.tensor, i.convention) for i in one.intended}
+
+
+@pytest.mark.parametrize("name", CAPTIONED)
+def test_a_name_excuses_nothing_that_is_dead_or_unlike_its_kin(name: str) -> None:
+    pair = CAPTIONED[name]
+    found = said(pair.spoken, pair.config).findings
+    assert (pair.rule, pair.beside or pair.at) in {(f.rule, f.tensor) for f in found if f.severity != "info"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from initaudit.conventions import TABLE
+from initaudit.conventions import CAPTIONS, TABLE
 from initaudit.depth import Chain, Lane, chains, lanes, predicted_gain, std_of
 from initaudit.findings import healthy
 from initaudit.groups import Group
@@ -316,7 +316,7 @@ def _stream_figure(one: Audited) -> Figure | None:
 
 def _listed(rows: Iterator[tuple[str, str]]) -> Iterator[Listed]:
     """Tensors by their reason, the most common first, with the source of what is a convention."""
-    sources = {row.name: row.source for row in TABLE}
+    sources = {row.name: row.source for row in (*TABLE, *CAPTIONS)}
     grouped: dict[str, list[str]] = {}
     for reason, tensor in rows:
         grouped.setdefault(reason, []).append(tensor)
