@@ -126,6 +126,7 @@ def healthy(
         model,
         frozenset([*faulty, *(row.tensor for row in waived)]),
         frozenset([*doubtful, *(row.tensor for row in intended)]),
+        {finding.tensor: finding.repair for finding in findings if finding.repair is not None},
     )
 
 

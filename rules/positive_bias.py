@@ -29,7 +29,7 @@ def positive_bias(model: Model) -> Iterator[Fault]:
 
     ## How is it decided?
 
-    One value throughout, above 0 and at most 0.1.
+    One value throughout, of two units or more, above 0 and at most 0.1.
 
     ## When is it right?
 
@@ -41,7 +41,7 @@ def positive_bias(model: Model) -> Iterator[Fault]:
     """
     same: dict[float, list[str]] = {}
     for tensor in model.tensors:
-        if tensor.is_bias and is_small_positive(tensor):
+        if tensor.is_bias and tensor.count > 1 and is_small_positive(tensor):
             same.setdefault(tensor.statistics.minimum, []).append(tensor.name)
     for value, names in same.items():
         yield from Cause(names[0], f"all values are {value:.3g}; usual is 0").faults(

@@ -86,8 +86,12 @@ def _excess(tensor: Tensor) -> float:
 
 
 def _inputs(tensor: Tensor) -> Units | None:
-    """What each input feeds; not of a low-rank factor, where a decomposition gives each direction its length."""
-    return None if tensor.part.kind == "adapter" else tensor.inputs
+    """What each input feeds; not of a low-rank factor, where a decomposition gives each direction its length.
+
+    Nor where units are copies of each other: then fewer values were drawn than an input feeds.
+    """
+    copied = tensor.units is not None and tensor.units.equal > 0
+    return None if tensor.part.kind == "adapter" or copied else tensor.inputs
 
 
 def _excess_of(tensor: Tensor, units: Units | None) -> float:

@@ -16,6 +16,7 @@ from initaudit.model import Model, Tensor
 from initaudit.recipes.cells import Cell
 from initaudit.recipes.fits import CLAIM, RANGE, RIGHT, WRONG, Fit, log_normal, weighted
 from initaudit.recipes.observations import FEWEST, Ids, Numbers, Observation
+from initaudit.recipes.prescription import by_law
 from initaudit.recipes.recipe import Recipe, recipe_of
 from initaudit.scale import is_called_output
 from initaudit.schemes import UNIFORM, family_of
@@ -191,7 +192,7 @@ def _of_cell(recipe: Recipe, cell: Cell) -> Iterator[Residual]:
         left_out = recipe.meets(law, ids)
         if left_out or _claim(recipe, ids, recipe.fitter.predicted(law, ids) - step) > CLAIM:
             for number in (int(i) for i in ids):
-                std = math.exp(float(recipe.fitter.predicted(law, np.array([number]))[0]) - step / 2)
+                std = by_law(recipe, number, law, "").std * math.exp(-step / 2)
                 expected = Expectation(f"the law of most weights/sqrt(2·{len(cell.ids)})", std, error=law.error)
                 yield Residual(seen.rows[number].tensor, len(cell.ids), not left_out, witness, expected)
             return
@@ -213,10 +214,13 @@ def _is_scaled_within(recipe: Recipe, cell: Cell) -> bool:
 
 
 def _scaled_beside(recipe: Recipe, cell: Cell, first: Observation, law: Fit, step: float) -> Tensor | None:
-    """The block's other output, scaled by √(2L) under a law: a cell as long, which writes as many features."""
+    """The block's other output, scaled by √(2L) under a law: a cell of its stack as long, which writes as many."""
+    stack = recipe.blocks.stack(first.tensor.name)
     for other in recipe.cells:
         row = recipe.seen.rows[other.ids[0]]
         if other.place == cell.place or len(other.ids) != len(cell.ids) or row.fan_out != first.fan_out:
+            continue
+        if recipe.blocks.stack(row.tensor.name) != stack:
             continue
         predicted = float(recipe.fitter.predicted(law, other.ids[:1])[0])
         if row.tensor.is_weight and abs(row.scale - predicted + step / 2) < 4 * row.error:

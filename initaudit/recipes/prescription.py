@@ -78,6 +78,13 @@ def by_model(recipe: Recipe, row: Observation, without: Collection[str]) -> Pres
     return None
 
 
+def by_law(recipe: Recipe, number: int, fit: Fit, source: str) -> Prescription:
+    """What one law of a model gives an observation, by all others that follow it."""
+    row = recipe.seen.rows[number]
+    others = fit.members[fit.members != number]
+    return _drawn(recipe, row, fit, others if len(others) else fit.members, source)
+
+
 def _healthy(recipe: Recipe, ids: Ids, row: Observation, without: Collection[str]) -> Ids:
     names = (recipe.seen.rows[i].tensor.name for i in ids)
     return ids[[name != row.tensor.name and name not in without for name in names]]

@@ -33,6 +33,7 @@ class Recipe:
 
     def __init__(self, model: Model) -> None:
         self.seen: Observations = observations_of(model)
+        self.blocks = model.blocks
         self.fitter = Fitter(self.seen)
         self.cells: tuple[Cell, ...] = tuple(
             cell for place, ids in self.seen.places.items() for cell in cells_of(self.fitter, place, ids)

@@ -9,8 +9,8 @@ Each tensor that is held to its kin counts one test, and is odd at alpha/tests.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -20,7 +20,8 @@ from initaudit.model import Model, Tensor
 from initaudit.recipes.cells import Cell
 from initaudit.recipes.fits import Fit
 from initaudit.recipes.kin import NOTE, kin_groups, odd_ones, threshold
-from initaudit.recipes.observations import Ids, Numbers, Observation
+from initaudit.recipes.observations import Ids, Numbers, Observation, placed
+from initaudit.recipes.prescription import by_kin, by_law
 from initaudit.recipes.recipe import MOST, Recipe, recipe_of
 from initaudit.scale import UNSCALED, is_output
 
@@ -79,7 +80,8 @@ def scale_verdicts(model: Model) -> tuple[Verdict, ...]:
 def _verdicts(model: Model) -> tuple[Verdict, ...]:
     recipe = recipe_of(model)
     found = [*_odd_among_kin(recipe, model.alpha), *_odd_of_two(recipe, model.alpha)]
-    odd = {(verdict.tensor.name) for verdict in found}
+    odd = {verdict.tensor.name for verdict in found}
+    found = [_as_prescribed(verdict, recipe, odd) for verdict in found]
     for cell in recipe.cells:
         ids = np.array(
             [i for i in cell.fit.members if recipe.seen.rows[i].tensor.name not in odd and recipe.seen.is_weight[i]]
@@ -87,6 +89,15 @@ def _verdicts(model: Model) -> tuple[Verdict, ...]:
         if len(ids):
             found += list(_unlike_twin(recipe, cell, ids)) or list(_by_effect(recipe, cell, ids, model))
     return tuple(found)
+
+
+def _as_prescribed(verdict: Verdict, recipe: Recipe, odd: Collection[str]) -> Verdict:
+    """A verdict that expects what a repair draws: the plainest constant that its healthy kin allow."""
+    row = placed(verdict.tensor)
+    found = by_kin(recipe, row, odd) if row is not None else None
+    if found is None:
+        return verdict
+    return replace(verdict, expected=Expectation(verdict.expected.source, found.std, error=found.error))
 
 
 def _odd_among_kin(recipe: Recipe, alpha: float) -> Iterator[Verdict]:
@@ -247,8 +258,9 @@ def _unlike_model(
     severity = "error" if gain > BROKEN and not is_head else "warning"
     if law is None:
         return Verdict(row.tensor, level, gain, severity, f"a signal grows {gain:.3g}-fold", TEXTBOOK)
-    apart = row.scale - float(recipe.fitter.predicted(law, np.array([number]))[0])
-    return _verdict(row, level, apart, "most weights of this model", "by the scheme of the model", law.error, severity)
+    wanted = by_law(recipe, number, law, "by the scheme of the model")
+    apart = row.scale - math.log(wanted.std)
+    return _verdict(row, level, apart, "most weights of this model", wanted.source, wanted.error, severity)
 
 
 def _deafening(recipe: Recipe, ids: Ids, law: Fit, gains: Numbers) -> Iterator[Verdict]:

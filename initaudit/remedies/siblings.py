@@ -2,7 +2,7 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,10 +52,17 @@ class Healthy:
     One of the ``doubtful`` is no witness where it is the only one: what is said of it may be said of the others.
     """
 
-    def __init__(self, model: Model, faulty: Collection[str], doubtful: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        model: Model,
+        faulty: Collection[str],
+        doubtful: Collection[str] = (),
+        repairs: Mapping[str, Remedy] | None = None,
+    ) -> None:
         self.model = model
         self._doubtful = doubtful
         self.no_witnesses = faulty
+        self.repairs = repairs or {}
         self.tensors = tuple(t for t in model.tensors if t.name not in faulty and not t.statistics.nonfinite)
         self._places: dict[str, list[Tensor]] = {}
         for tensor in self.tensors:
@@ -109,6 +116,8 @@ def as_the_model(tensor: Tensor, healthy: Healthy) -> Remedy | None:
 
 def by_recipe(tensor: Tensor, healthy: Healthy) -> Remedy | None:
     """What a tensor's siblings, else most weights of its model, are drawn from; None where they are of no one mind."""
+    if tensor.name in healthy.repairs:
+        return healthy.repairs[tensor.name]
     found = as_siblings(tensor, healthy) if healthy.model.repeats(tensor) else None
     return found or (as_the_model(tensor, healthy) if tensor.part.role == "weight" else None)
 

@@ -82,7 +82,9 @@ def _loss(model: Model) -> StartLoss | None:
 
 def _ends(model: Model) -> tuple[Tensor | None, Tensor | None]:
     """The largest table of tokens, and the head that gives as many logits: the table itself where they are tied."""
-    tables = [t for t in model.tensors if t.part.role == "embedding" and len(t.shape) == 2 and block_of(t) is None]
+    tables = [
+        t for t in model.tensors if t.part.role == "embedding" and len(t.shape) == 2 and block_of(t, model) is None
+    ]
     tables = [tensor for tensor in tables if tensor.shape[0] >= LEAST_TOKENS]
     if not tables:
         return None, None
@@ -92,7 +94,7 @@ def _ends(model: Model) -> tuple[Tensor | None, Tensor | None]:
         for tensor in model.weights
         if (tensor.part.fan_out, tensor.part.fan_in) == table.shape
         and len(tensor.shape) == 2
-        and block_of(tensor) is None
+        and block_of(tensor, model) is None
     ]
     if heads:
         return table, heads[0] if len(heads) == 1 else None

@@ -65,7 +65,7 @@ def final_scale(model: Model, width: int) -> float | None:
         for tensor in model.tensors
         if tensor.part.role == "norm_scale"
         and tensor.count == width
-        and block_of(tensor) is None
+        and block_of(tensor, model) is None
         and (tensor.parent not in beside or "embed" not in tensor.parent.lower())
     ]
     if not outside or max(outside) > 1.01 * min(outside):
@@ -80,19 +80,17 @@ def scale_rms(tensor: Tensor, model: Model) -> float:
     return math.hypot(moments.std, moments.mean + added)
 
 
-def block_of(tensor: Tensor) -> tuple[str, int, tuple[str, ...]] | None:
-    """The list that a tensor stands in, the number of its block, and the rest of its layer's name; None outside."""
-    path = segments(tensor.part.layer)
-    for at, name in enumerate(path):
-        if at and name.isdecimal() and len(name) < 6:
-            return ".".join(path[:at]), int(name), tuple(path[at + 1 :])
-    return None
+def block_of(tensor: Tensor, model: Model) -> tuple[str, int, tuple[str, ...]] | None:
+    """The stack that a tensor stands in, the number of its block, and the rest of its layer's name; None outside."""
+    stack = model.blocks.stack(tensor.name)
+    first, *rest = segments(tensor.part.layer[len(stack) :].lstrip("./"))
+    return (stack, int(first), tuple(rest)) if stack and first.isdecimal() else None
 
 
 def _stream(model: Model) -> Stream | None:
     lists: dict[str, dict[int, list[tuple[tuple[str, ...], Tensor]]]] = {}
     for tensor in model.tensors:
-        at = block_of(tensor)
+        at = block_of(tensor, model)
         if at is not None:
             lists.setdefault(at[0], {}).setdefault(at[1], []).append((at[2], tensor))
     attending = [blocks for blocks in lists.values() if any(map(_attends, blocks.values()))]
@@ -119,7 +117,7 @@ def _is_normed_at_once(model: Model, width: int) -> bool:
     return any(
         tensor.part.role == "norm_scale"
         and tensor.count == width
-        and block_of(tensor) is None
+        and block_of(tensor, model) is None
         and "embed" in tensor.part.layer.lower()
         and tensor.parent in beside
         for tensor in model.tensors
@@ -186,6 +184,6 @@ def tables_of(model: Model, width: int) -> Iterator[Tensor]:
         if (
             tensor.part.role in ("embedding", "positional")
             and tensor.shape[-1:] == (width,)
-            and block_of(tensor) is None
+            and block_of(tensor, model) is None
         ):
             yield tensor
