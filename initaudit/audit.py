@@ -42,8 +42,7 @@ def judge(
             continue  # a trained checkpoint breaks what these rules assume, as the finding says
         try:
             kept, excused = _without_intended(rule, list(rule.judge(model)), model)
-            kept, unheard = _without_waived(rule, kept, checkpoint.path)
-            kept = causes.unexplained(rule, kept)
+            kept, unheard = _without_waived(rule, causes.unexplained(rule, kept), checkpoint.path)
         except Exception as error:  # a rule of anyone's must not hide what the others found
             why = crash_text(error) if is_want_of_memory(error) else f"rule {rule.code} crashed: {described(error)}"
             failures.append(Failure(checkpoint.path, why, rule.code))

@@ -10,7 +10,7 @@ from initaudit.model import Model, Tensor
 from initaudit.names.segments import enclosing, leaf_of, parent_of
 from initaudit.scale import width_in
 
-__all__ = ["Matrices", "ends_its_list", "feeds_a_product", "is_gate", "path", "step"]
+__all__ = ["Matrices", "ends_its_list", "is_gate", "path", "step"]
 
 _GATE = re.compile(r"gat(e|es|ing)(\b|_)|_gate")
 
@@ -60,21 +60,6 @@ def path(tensor: Tensor, model: Model) -> Matrices:
         if matrices is not None and len(matrices.all) > 1:
             return matrices
     return Matrices(Counter(), Counter(), {})
-
-
-def feeds_a_product(tensor: Tensor, model: Model) -> bool:
-    """Whether what a linear layer gives is parted, and the parts are multiplied with each other.
-
-    So are queries with keys, and a gate with what it gates. The one other matrix of its module reads less than the
-    whole, from a third of it on: one part of three, or more where keys and values have fewer heads.
-    """
-    reads, own = path(tensor, model).reads, step(tensor, model)
-    if len(tensor.shape) != 2 or len(reads) > 2:  # a module may hold a hundred thousand
-        return False
-    others = [width for at, width in reads.items() if at != own]
-    if len(others) != 1:
-        return False
-    return others[0] < tensor.width <= MOST_PARTS * others[0]
 
 
 def ends_its_list(tensor: Tensor, model: Model) -> bool:

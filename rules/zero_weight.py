@@ -12,6 +12,9 @@ from initaudit.scale import is_output
 JUDGED = ("weight", "rnn_weight", "embedding", "other_param")
 """What a signal is multiplied by, norms aside."""
 
+NEXT = 4
+"""How far the number of the next layer of a sequence lies: behind an activation, a norm and a dropout."""
+
 MOST_NAMED = 8
 """Tensors of the same path that the evidence names."""
 
@@ -73,9 +76,10 @@ def zero_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
     What is added (a bias, a shift, a table of positions), what scales as 1 + g, and a gate by a sigmoid is no zero on a
     path. It is a warning where it is the first matrix of a branch and the one that reads it is drawn: dead behind ReLU,
     alive behind GELU, unless `config.json` names the activation; an error in a model without norms, a plain chain, in
-    which nothing before it gets a gradient either. It is an info where zeros stand together and neither
-    widths nor names say in what order, and of one inside the model that learns but stands alone. Everything else
-    learns, and is listed by `--show-intended`.
+    which nothing before it gets a gradient either. So it is of one of a numbered sequence, as `fc2` of `fc1` to `fc3`,
+    that is drawn but for it, unless it is the last. It is an info where zeros stand together and neither widths nor
+    names say in what order, and of one inside the model that learns but stands alone. Everything else learns, and is
+    listed by `--show-intended`.
 
     ## When is it right?
 
@@ -92,7 +96,9 @@ def zero_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
     if model.reach_of(tensor) is Reach.NEVER:
         return  # as `no-gradient` says, which names all that is dead with it
     reach, kin = reach_of(tensor, model), kinds_of_kin(tensor, model)
-    if kin.are_not_zero:
+    if tensor.is_weight and tensor.part.kind != "adapter" and not model.remember(_has_drawn):
+        why, severity = "nothing in this checkpoint is drawn", None
+    elif kin.are_not_zero:
         others = kin.total - kin.counts["zero"]
         why = f"{others:,} of {kin.total:,} at its place in other blocks are not"
         severity = Severity.WARNING if tensor.part.role == "other_param" and not kin.most_are("drawn") else None
@@ -102,6 +108,9 @@ def zero_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
         why, severity = f"{reach.reason}: {reach.unless}", Severity.WARNING if model.has_norms else None
     elif reach.state == "cannot tell":
         why, severity = f"it gets no gradient if another zero is on its path; {reach.reason}", Severity.INFO
+    elif not kin.most_are("zero") and _is_read_in_turn(tensor, model):
+        why = "the layers before and behind it in its sequence are drawn: behind ReLU it never gets a gradient"
+        severity = Severity.WARNING if model.has_norms else None
     elif _stands_alone(tensor, kin, model):
         why, severity = f"it learns, for {reach.reason}; no kin shows that it is meant", Severity.INFO
     else:
@@ -116,6 +125,35 @@ def zero_weight(tensor: Tensor, model: Model) -> Iterator[Fault]:
         reach=reach.state,
         by=reach.by[:MOST_NAMED],
     )
+
+
+def _has_drawn(model: Model) -> bool:
+    """Whether anything of a model was drawn, its buffers aside, or it may be but the adapters of one that was."""
+    drawn = any(tensor.std > 0 and len(tensor.shape) > 1 for tensor in model.tensors if tensor.part.role != "buffer")
+    return drawn or any(tensor.part.kind == "adapter" or "base_model." in tensor.name[:80] for tensor in model.tensors)
+
+
+def _is_read_in_turn(tensor: Tensor, model: Model) -> bool:
+    """Whether a weight is one of a numbered sequence, most of them drawn, and a drawn one comes behind it.
+
+    The last of a sequence may be zero, so that a branch starts as the identity or a head with even odds.
+    """
+    seat = model.blocks.seat(tensor.name)
+    if seat is None or not tensor.is_weight:
+        return False
+    beside = [(number, t.statistics.zeros < t.count) for number, t in model.remember(_sequences)[seat.list]]
+    drawn = [number for number, is_drawn in beside if is_drawn]
+    return 2 * len(drawn) >= len(beside) and any(seat.number < number <= seat.number + NEXT for number in drawn)
+
+
+def _sequences(model: Model) -> dict[str, list[tuple[int, Tensor]]]:
+    """The weights of each numbered sequence of layers, with their numbers."""
+    found: dict[str, list[tuple[int, Tensor]]] = {}
+    for tensor in model.weights:
+        seat = model.blocks.seat(tensor.name)
+        if seat is not None:
+            found.setdefault(seat.list, []).append((seat.number, tensor))
+    return found
 
 
 def _stands_alone(tensor: Tensor, kin: Kinds, model: Model) -> bool:

@@ -140,7 +140,6 @@ FAULTS: dict[str, Callable[[], nn.Module]] = {
     "constant": lambda: harmed(Encoder(), "layers.1.linear1.weight", lambda w: w.fill_(0.1)),
     "memory": lambda: harmed(Perceptron(), "fc2.weight", lambda w: w[0, 0].fill_(3e16)),
     "unfilled": lambda: harmed(Recurrent(), "decoder.weight", lambda w: w[50:, 24:].zero_()),
-    "tied and zero": lambda: harmed(Transformer(), "wte.weight", torch.Tensor.zero_),
 }
 
 

@@ -28,11 +28,11 @@ CUTS = {
 def faulty() -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     return {
-        "0.weight": torch.zeros(96, 48),
+        "0.weight": torch.full((96, 48), 0.5),
         "0.bias": torch.zeros(96),
         "1.weight": torch.randn(64, 96) * 0.1,
         "1.bias": torch.zeros(64),
-        "2.weight": torch.zeros(32, 16, 3, 3),
+        "2.weight": torch.full((32, 16, 3, 3), 0.5),
         "3.weight": torch.randn(64, 64).bfloat16() * 0.1,
     }
 

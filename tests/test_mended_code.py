@@ -263,7 +263,7 @@ def test_a_name_in_a_file_ends_no_line_of_the_code(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     name = "a\n'\"\\\n::error::x.weight"
-    save_file({name: torch.zeros(64, 64), "b.weight": torch.randn(64, 64) / 8}, tmp_path / "model.safetensors")
+    save_file({name: torch.full((64, 64), 0.5), "b.weight": torch.randn(64, 64) / 8}, tmp_path / "model.safetensors")
     printed = run("fix", tmp_path / "model.safetensors", "--emit-code").out
     assert [line for line in printed.splitlines() if line.startswith(("::", "'"))] == []
     calls = [node.value for node in ast.walk(ast.parse(printed)) if isinstance(node, ast.Constant)]

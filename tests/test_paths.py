@@ -52,18 +52,6 @@ def test_a_zero_matrix_that_makes_queries_and_keys_never_learns(tmp_path: Path) 
     assert errors(model, tmp_path) == names
 
 
-@pytest.mark.parametrize(("outputs", "never_learns"), [(2 * 128, True), (128, False)], ids=["gate and up", "up"])
-def test_a_zero_matrix_whose_halves_are_multiplied_never_learns(
-    outputs: int, never_learns: bool, tmp_path: Path
-) -> None:
-    draw = Draw()
-    model: Tensors = {}
-    for layer in range(3):
-        model[f"layers.{layer}.mlp.wi.weight"] = np.zeros((outputs, 64), np.float32)
-        model[f"layers.{layer}.mlp.wo.weight"] = draw.normal(64, 128, std=128**-0.5)
-    assert errors(model, tmp_path) == ({name for name in model if ".wi." in name} if never_learns else set())
-
-
 def test_a_zero_matrix_behind_a_zero_gate_never_learns(tmp_path: Path) -> None:
     model = vit(Draw())
     names = zeroed(model, ".mlp.fc2.weight")

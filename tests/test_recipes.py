@@ -1,5 +1,6 @@
 """Twelve recipes of the field and thirty-six faults in them: the recipes are silent, every fault is found."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def identical_layers(model: Tensors, draw: Draw) -> tuple[str, ...]:
 
 
 def identical_experts(model: Tensors, draw: Draw) -> tuple[str, ...]:
-    names = [name for name in model if ".layers.1." in name and ".experts." in name]
+    names = [name for name in model if ".layers.1." in name and re.search(r"\.experts\.[0-2]\.", name)]
     model.update({name: model[_first_expert(name)] for name in names})
     return tuple(names)
 

@@ -31,12 +31,12 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="each run is a f
 
 
 def faulty_shards(folder: Path, width: int = 64) -> Path:
-    """A checkpoint of three shards, each with one weight that is zero; only their owner and his group may read them."""
+    """A checkpoint of three shards, each with one weight of one value; only their owner and his group may read them."""
     draw, shards = Draw(), {}
     for number in range(3):
         names = [f"layers.{number}.{part}.weight" for part in ("a", "b", "c")]
         shards[f"model-{number}.safetensors"] = {name: draw.normal(width, width, std=width**-0.5) for name in names}
-        shards[f"model-{number}.safetensors"][names[number]][:] = 0
+        shards[f"model-{number}.safetensors"][names[number]][:] = 0.5
     indexed(folder, shards)
     for path in folder.glob("*.safetensors"):
         path.chmod(0o640)

@@ -1,8 +1,9 @@
-"""One tensor against its kin: an exact test of variances, leave-one-out, the worst first.
+"""One tensor against its kin: an exact test of variances, from the middle outwards.
 
 Of N values of a law with kurtosis k the mean square has about 2N/(k - 1) degrees of freedom, so that the ratio of a
-tensor's to that of its kin together follows F. Paulson's cube root (1942) makes it normal. The kurtosis is that of the
-family: a tensor's own is drawn with its scale, and where one is small the other is too, which multiplies the false
+tensor's to that of its kin together follows F. Paulson's cube root (1942) makes it normal. Those nearest the median are the reference, and
+others join it as long as they pass, so that two that are off hide neither each other nor behind the rest. The kurtosis
+is that of the family: a tensor's own is drawn with its scale, and where one is small the other is too, which multiplies the false
 alarms of the lower tail.
 """
 
@@ -95,15 +96,13 @@ def kin_groups(recipe: Recipe) -> Iterator[Kin]:
 
 def odd_ones(kin: Kin, bar: float) -> Iterator[tuple[int, float, Pooled]]:
     """The tensors of a group that are not as the others: each with ln of its ratio to them."""
-    left = np.arange(len(kin.ids))
-    removed: list[int] = []
-    while len(left) > KIN and len(removed) < math.floor(REMOVED * len(kin.ids)) + (len(kin.ids) == KIN + 1):
-        off = _off(kin.squares[left], kin.freedom[left])
-        worst = int(np.argmax(np.abs(off)))
-        if abs(off[worst]) <= bar:
-            break
-        removed.append(int(left[worst]))
-        left = np.delete(left, worst)
+    logs = np.log(kin.squares)
+    order = np.argsort(np.abs(logs - np.median(logs)), kind="stable")
+    least = max(KIN, len(order) - math.floor(REMOVED * len(order)))
+    count = least
+    while count < len(order) and abs(_off(kin, int(order[count]), order[:count])) <= bar:
+        count += 1
+    left, removed = order[:count], [int(at) for at in order[count:]]
     if not removed or (len(left) == KIN and not _is_sure(kin, left)):
         return
     middle = float(kin.squares[left] @ kin.freedom[left] / kin.freedom[left].sum())
@@ -112,23 +111,18 @@ def odd_ones(kin: Kin, bar: float) -> Iterator[tuple[int, float, Pooled]]:
     pooled = Pooled(len(left), (2 * float(kin.freedom[left].sum())) ** -0.5)
     for at in removed:
         apart = 0.5 * math.log(float(kin.squares[at]) / middle)
-        if abs(apart) > math.log(NOTE) and (agree or abs(apart) > CLEAR * float(np.ptp(among))):
+        far = abs(_off(kin, at, left)) > bar
+        if far and abs(apart) > math.log(NOTE) and (agree or abs(apart) > CLEAR * float(np.ptp(among))):
             yield int(kin.ids[at]), apart, pooled
 
 
-def _off(squares: Numbers, freedom: Numbers) -> Numbers:
-    """How many standard errors each mean square lies off all others together (Paulson 1942)."""
-    total = _of_others(freedom)
-    ratio = np.cbrt(squares / (_of_others(squares * freedom) / total))
-    own, others = 2 / (9 * freedom), 2 / (9 * total)
-    return np.asarray(((1 - others) * ratio - (1 - own)) / np.sqrt(others * ratio**2 + own))
-
-
-def _of_others(values: Numbers) -> Numbers:
-    """The sum of all others, of each; without a difference, in which one huge value would drown the rest."""
-    before = np.concatenate([[0.0], np.cumsum(values)[:-1]])
-    behind = np.concatenate([np.cumsum(values[::-1])[-2::-1], [0.0]])
-    return np.asarray(before + behind)
+def _off(kin: Kin, at: int, others: Ids) -> float:
+    """How many standard errors a mean square lies off some others together (Paulson 1942)."""
+    own, total = float(kin.freedom[at]), float(kin.freedom[others].sum())
+    pooled = float(kin.squares[others] @ kin.freedom[others]) / total
+    ratio = math.cbrt(float(kin.squares[at]) / pooled)
+    by_own, by_others = 2 / (9 * own), 2 / (9 * total)
+    return ((1 - by_others) * ratio - (1 - by_own)) / math.sqrt(by_others * ratio**2 + by_own)
 
 
 def _agree(among: Numbers, freedom: Numbers) -> bool:

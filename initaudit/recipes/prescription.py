@@ -61,10 +61,11 @@ def by_kin(recipe: Recipe, row: Observation, without: Collection[str]) -> Prescr
     cell = _cell_of(recipe, row)
     if cell is None or not cell.has_law:
         return None
-    kin = _healthy(recipe, cell.fit.members, row, without)
+    at = recipe.blocks.place(row.tensor.name)
+    kin = np.array([i for i in _healthy(recipe, cell.fit.members, row, without) if _at(recipe, i) == at], np.int64)
     if len(kin) == 0:
         return None
-    count = len(_healthy(recipe, cell.ids, row, without))
+    count = sum(_at(recipe, i) == at for i in _healthy(recipe, cell.ids, row, without))
     return _drawn(recipe, row, cell.fit, kin, f"as {len(kin):,} of {count:,} siblings")
 
 
@@ -83,6 +84,11 @@ def by_law(recipe: Recipe, number: int, fit: Fit, source: str) -> Prescription:
     row = recipe.seen.rows[number]
     others = fit.members[fit.members != number]
     return _drawn(recipe, row, fit, others if len(others) else fit.members, source)
+
+
+def _at(recipe: Recipe, number: int) -> str:
+    """The place of an observation among the blocks: layers of one block that differ in a number are no kin."""
+    return recipe.blocks.place(recipe.seen.rows[number].tensor.name)
 
 
 def _healthy(recipe: Recipe, ids: Ids, row: Observation, without: Collection[str]) -> Ids:

@@ -83,11 +83,13 @@ def _verdicts(model: Model) -> tuple[Verdict, ...]:
     odd = {verdict.tensor.name for verdict in found}
     found = [_as_prescribed(verdict, recipe, odd) for verdict in found]
     for cell in recipe.cells:
-        ids = np.array(
-            [i for i in cell.fit.members if recipe.seen.rows[i].tensor.name not in odd and recipe.seen.is_weight[i]]
-        )
-        if len(ids):
-            found += list(_unlike_twin(recipe, cell, ids)) or list(_by_effect(recipe, cell, ids, model))
+        members = set(cell.fit.members.tolist())
+        alone = [[int(i)] for i in cell.ids if int(i) not in members]
+        for some in (sorted(members), *alone):
+            judged = [i for i in some if recipe.seen.rows[i].tensor.name not in odd and recipe.seen.is_weight[i]]
+            if judged:
+                ids = np.array(judged, np.int64)
+                found += list(_unlike_twin(recipe, cell, ids)) or list(_by_effect(recipe, cell, ids, model))
     return tuple(found)
 
 
@@ -179,7 +181,8 @@ def _by_effect(recipe: Recipe, cell: Cell, ids: Ids, model: Model) -> Iterator[V
     if dead:
         yield from dead
         return
-    is_most = len(cell.fit.members) > MOST * recipe.weights and not _is_named(recipe, cell.fit, ids)
+    named = bool(np.isin(ids[0], cell.fit.members)) and _is_named(recipe, cell.fit, ids)
+    is_most = len(cell.fit.members) > MOST * recipe.weights and not named
     whole = own or (cell.fit if is_most else None)
     if whole is not None and float(np.mean(gains[whole.members] > DEAFENING)) > MOST:
         yield from _deafening(recipe, ids, whole, gains)
@@ -189,7 +192,7 @@ def _by_effect(recipe: Recipe, cell: Cell, ids: Ids, model: Model) -> Iterator[V
         if not inside or _is_named(recipe, own, ids) or len(own.members) > MOST * recipe.weights:
             return  # as other places are, which are most of the model, or drawn by what people know by name
         laws = [fit for fit in laws if fit is not own and len(fit.members) >= len(own.members)]
-    if _is_named(recipe, cell.fit, ids):
+    if named:
         return
     odd = [int(i) for i in ids if not any(recipe.meets(fit, np.array([i])) for fit in laws)]
     if not odd:
