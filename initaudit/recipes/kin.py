@@ -1,10 +1,10 @@
 """One tensor against its kin: an exact test of variances, from the middle outwards.
 
 Of N values of a law with kurtosis k the mean square has about 2N/(k - 1) degrees of freedom, so that the ratio of a
-tensor's to that of its kin together follows F. Paulson's cube root (1942) makes it normal. Those nearest the median are the reference, and
-others join it as long as they pass, so that two that are off hide neither each other nor behind the rest. The kurtosis
-is that of the family: a tensor's own is drawn with its scale, and where one is small the other is too, which multiplies the false
-alarms of the lower tail.
+tensor's to that of its kin together follows F. Paulson's cube root (1942) makes it normal. The kurtosis is that of the
+family: a tensor's own is drawn with its scale, and where one is small the other is too, which multiplies the false
+alarms of the lower tail. Those nearest the median are the reference, and others join it as long as they pass, so that
+two that are off hide neither each other nor behind the rest.
 """
 
 import math
