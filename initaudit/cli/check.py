@@ -62,7 +62,7 @@ BASELINE = "baseline"
 )
 @click.option(
     "--alpha",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=float,
     default=1e-3,
     show_default=True,
     help="The number of false alarms that chance may give in a healthy checkpoint, on average.",
@@ -120,6 +120,8 @@ def check(
     from initaudit.understanding import Reading
     from initaudit.workers import available_cores
 
+    if not 0 < alpha < 1:
+        raise click.UsageError(f"--alpha lies between 0 and 1, and is not {alpha:g}")
     settings = settings_of(config, isolated=isolated, checkpoints=files_of(sources))
     sources = sources_of(sources, settings, arguments=arguments, seed=seed, time_limit=time_limit)
     further = [*reports_of(settings, reports), *([Output(BASELINE, write_baseline)] if write_baseline else [])]
