@@ -127,8 +127,11 @@ class Statistics:
 
     @property
     def identity(self) -> object:
-        """What equal tensors of one shape and dtype have in common: the exact key or, without one, all moments."""
-        return (self.moments, self.minimum, self.maximum) if self.key is None else self.key
+        """What equal tensors of one shape and dtype have in common: the exact key or, without one, all moments.
+
+        Columns in another order may have the same moments to the last bit; the signs of the first values tell them apart.
+        """
+        return (self.moments, self.minimum, self.maximum, self.sample.signs) if self.key is None else self.key
 
     @property
     def nonfinite(self) -> int:
