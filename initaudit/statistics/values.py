@@ -129,7 +129,7 @@ class Statistics:
     def identity(self) -> object:
         """What equal tensors of one shape and dtype have in common: the exact key or, without one, all moments.
 
-        Columns in another order may have the same moments to the last bit; the signs of the first values tell them apart.
+        Columns in another order may have the same moments to the last bit: the signs of the first values tell them.
         """
         return (self.moments, self.minimum, self.maximum, self.sample.signs) if self.key is None else self.key
 
