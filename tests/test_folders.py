@@ -434,3 +434,10 @@ def test_what_is_said_of_slices_and_cannot_be_read_is_refused(tmp_path: Path, sa
     assert outcome.status == 2
     (complaint,) = outcome.complaints
     assert "DCP_SHARDING_INFO cannot be read" in complaint
+
+
+def test_a_repair_says_what_was_left_out_of_its_folder(tmp_path):
+    for folder in (tmp_path, tmp_path / "checkpoint-1"):
+        written(folder / "model.safetensors", faulty())
+    outcome = run("fix", tmp_path, "--dry-run", "--output-format", "json")
+    assert any("checkpoint-1" in note for note in outcome.document["notes"])

@@ -82,6 +82,7 @@ def fix(
         unrepaired = tuple(row for plan in plans for row in plan.unrepaired)
         left = targets.leftovers(shard for one in sound for shard in one.checkpoint.shards)
         notes = tuple(f"left by a run that was killed, and may be removed: {name}" for name in left)
+        notes += tuple(note for one in sound for note in one.checkpoint.notes)
         if not failures:
             notes += tuple(_without_use(sound, wishes, reading.exclude))
         if failures or destination.is_dry or not any(plan.redraws for plan in plans):
